@@ -1,0 +1,194 @@
+"""Fill a hole with the photo's own pixels: one label (shift or mirror) per hole pixel, cut by max-flow.
+
+He & Sun, "Statistics of patch offsets for image completion" (ECCV 2012, TPAMI 2014) for the labels,
+Pritch et al., "Shift-map image editing" (ICCV 2009) for the energy, Boykov, Veksler & Zabih (TPAMI
+2001) for α-expansion. Everything here works on a small crop; `seams.compose` brings the solution
+to the photo's full size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restore.errors import InputError
+from restore.pipelines.expansion import Expansion
+from restore.pipelines.offsets import Transforms, dominant_shifts, mirror_shifts, patch_features
+
+Array = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Int = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class ShiftMapOptions:
+    """Settings of the labels and the energy; lengths in pixels of the working crop."""
+
+    side: int = 128  # long side of the working crop (`seams.shrink`)
+    peaks: int = 60  # shifts: highest peaks of the offset histogram
+    mirrored: int = 30  # left-right mirrored shifts
+    lam: float = 0.7  # weight of the guide against the seams
+    blur: float = 1.2  # σ of the blurs compared by the guide term
+    sweeps: int = 2  # times every label may expand
+    edge: float = 2.0  # weight of the seam against known neighbours
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The candidates of one crop and what each would bring to each of the n hole pixels.
+
+    moves: where label k takes its pixels from; colour, blurred (k, n, 3): source colours, plain and
+    blurred; allowed (k, n): the source is known, inside and not barred; source (k, n): its flat
+    index; edge (k, n): colour step against the known neighbours.
+    """
+
+    moves: Transforms
+    mask: Bool
+    colour: Array
+    blurred: Array
+    allowed: Bool
+    source: Int
+    edge: Array
+
+
+@dataclass(frozen=True)
+class ShiftMap:
+    """A solution on the working crop (h, w).
+
+    source_y, source_x: where each pixel's colour comes from (its own place outside the hole);
+    label: index into `moves`, -1 outside the hole; energy: of the whole solution;
+    seam_cost: each pixel's share of the seams' energy, 0 outside the hole.
+    """
+
+    source_y: Int
+    source_x: Int
+    label: Int
+    moves: Transforms
+    energy: float
+    seam_cost: Array
+
+    @property
+    def mirrored(self) -> Bool:
+        """Which labels mirror (k,)."""
+        return (self.moves.sign < 0).any(1)
+
+
+def offsets(
+    image: Array,
+    mask: Bool,
+    options: ShiftMapOptions,
+    barred: Bool | None = None,
+    guide: Array | None = None,
+) -> Labels:
+    """The candidate labels of a crop, to be shared by all `solve` calls on it.
+
+    image (h, w, 3) in [0, 1]; mask (h, w): the hole; barred (h, w): known pixels that may never be
+    a source. Raises InputError when nothing is left to copy from.
+    """
+    _check(image, mask, barred)
+    usable = ~mask if barred is None else ~mask & ~barred
+    if not usable.any():
+        raise InputError("expected known pixels around the hole to copy from, got none; use a larger crop")
+    filled = _extend(image, usable)
+    features = patch_features(filled, usable)
+    moves = Transforms.join(
+        dominant_shifts(features, usable, options.peaks),
+        mirror_shifts(features, usable, options.mirrored),
+    )
+    moves = _cover(moves, mask, usable)
+    return _gather(moves, image, filled, mask, usable, options)
+
+
+def solve(
+    image: Array,
+    mask: Bool,
+    guide: Array,
+    labels: Labels,
+    options: ShiftMapOptions,
+    penalty: Array | None = None,
+    rng: np.random.Generator | None = None,
+) -> ShiftMap:
+    """The label map of low energy for one guide.
+
+    guide (h, w, 3): what the hole should look like, coarsely; penalty (h, w) ≥ 0: extra cost of a
+    source pixel; rng shuffles the order of the expansions, for variants.
+    """
+    _check(image, mask, penalty)
+    if guide.shape != image.shape:
+        raise InputError(f"expected a guide of shape {image.shape}, got {guide.shape}; resize it")
+    whole = np.where(mask[..., None], guide, image).astype(np.float32)
+    target = cv2.GaussianBlur(whole, (0, 0), options.blur)[mask]
+    unary = options.lam * np.linalg.norm(labels.blurred - target, axis=-1) + options.edge * labels.edge
+    if penalty is not None:
+        unary += penalty.ravel()[labels.source]
+    expansion = Expansion(mask, labels.colour, unary, labels.allowed)
+    chosen, energy = expansion.run(options.sweeps, rng)
+    source_y, source_x = (a.astype(np.int32) for a in np.indices(mask.shape))
+    source = labels.source[chosen, np.arange(len(chosen))]
+    label = np.full(mask.shape, -1, np.int32)
+    seam_cost = np.zeros(mask.shape, np.float32)
+    source_y[mask], source_x[mask] = np.divmod(source, mask.shape[1])
+    label[mask] = chosen
+    pick = chosen, np.arange(len(chosen))
+    seam_cost[mask] = expansion.seam_cost(chosen) + options.edge * labels.edge[pick]
+    return ShiftMap(source_y, source_x, label, labels.moves, energy, seam_cost)
+
+
+def _check(image: Array, mask: Bool, extra: NDArray[np.generic] | None) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or mask.shape != image.shape[:2]:
+        raise InputError(
+            f"expected an (h, w, 3) image and an (h, w) mask, got {image.shape} and {mask.shape}; crop them alike"
+        )
+    if extra is not None and extra.shape != mask.shape:
+        raise InputError(f"expected a map of shape {mask.shape}, got {extra.shape}; resize it")
+    if not mask.any():
+        raise InputError("expected a hole to fill, got an empty mask; mark at least one pixel")
+
+
+def _extend(image: Array, usable: Bool) -> Array:
+    """The image with its unusable pixels replaced by the nearest usable ones."""
+    _, index = cv2.distanceTransformWithLabels(
+        (~usable).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((index.max() + 1, 3), np.float32)
+    colours[index[usable]] = image[usable]
+    return colours[index]
+
+
+def _cover(moves: Transforms, mask: Bool, usable: Bool) -> Transforms:
+    """Add shifts until every hole pixel has an allowed source."""
+    y, x = np.nonzero(mask)
+    open_ = ~moves.lookup(y, x, usable)[1].any(0)
+    while open_.any():
+        first = int(np.argmax(open_))
+        sy, sx = np.nonzero(usable)
+        # The nearest source would leave its neighbours uncovered; of the nearer half take the one covering most.
+        near = np.argsort(np.hypot(sy - y[first], sx - x[first]), kind="stable")[:: max(1, len(sy) // 64)]
+        tried = Transforms.shifts(sy[near] - y[first], sx[near] - x[first])
+        covers = tried.lookup(y[open_], x[open_], usable)[1]
+        best = int(np.argmax(covers.sum(1)))
+        moves = Transforms.join(moves, tried.take([best]))
+        open_[open_] = ~covers[best]
+    return moves
+
+
+def _gather(
+    moves: Transforms, image: Array, filled: Array, mask: Bool, usable: Bool, options: ShiftMapOptions
+) -> Labels:
+    y, x = np.nonzero(mask)
+    source, allowed = moves.lookup(y, x, usable)
+    # Blur over usable pixels only: colours of the hole must not leak into what a label offers.
+    weight = cv2.GaussianBlur(usable.astype(np.float32), (0, 0), options.blur)[..., None]
+    blurred = cv2.GaussianBlur(filled * usable[..., None], (0, 0), options.blur) / np.maximum(weight, 1e-6)
+    edge = np.zeros(source.shape, np.float32)
+    h, w = mask.shape
+    for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        qy, qx = y + dy, x + dx
+        inside = (qy >= 0) & (qy < h) & (qx >= 0) & (qx < w)
+        at = np.flatnonzero(inside)[~mask[qy[inside], qx[inside]]]
+        there = moves.lookup(qy[at], qx[at], usable)[0]
+        edge[:, at] += np.linalg.norm(filled.reshape(-1, 3)[there] - image[qy[at], qx[at]], axis=-1)
+    return Labels(moves, mask, filled.reshape(-1, 3)[source], blurred.reshape(-1, 3)[source], allowed, source, edge)

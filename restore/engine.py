@@ -1,0 +1,157 @@
+"""The loop: fill, judge, keep what is better, fill the bad pixels again, stop when good enough.
+
+Iterated refinement after Zhang et al. (ECCV 2022); a pass that is not better is rolled back,
+because iterated fills otherwise grow smoother instead of better.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restore.quality.judge import Judgement
+from restore.region import Window, windows
+from restore.settings import Settings
+
+PATIENCE = 2  # passes in a row without gain before the loop gives up
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One fill of a window: image (h, w, 3), mean confidence over the hole and seam energy (≥ 0)."""
+
+    image: Image
+    confidence: float
+    seam: float
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One pass over all holes; numbers are those of its best fills, kept or not."""
+
+    index: int
+    par_hole: float
+    par_image: float
+    quality: float
+    confidence: float
+    accepted: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Area:
+    """One window of the photo and the best fill of it so far; `judgement` is None before the first pass."""
+
+    window: Window
+    hole: Mask
+    image: Image
+    judgement: Judgement | None = None
+    confidence: float = 0.0
+
+    def bad(self) -> Mask:
+        """Pixels to fill next: the whole hole at first, then its artifacts, dilated (5×5, scaled to the window)."""
+        if self.judgement is None:
+            return self.hole
+        size = 2 * max(1, round(max(self.hole.shape) / 64)) + 1
+        grown = cv2.dilate(self.judgement.artifacts.astype(np.uint8), np.ones((size, size), np.uint8))
+        return self.hole & (grown > 0)
+
+
+class Fill(Protocol):
+    """Fills `todo` of an area; `index` counts passes from 1 and picks strategies and seeds."""
+
+    def __call__(self, area: Area, todo: Mask, index: int) -> list[Candidate]: ...
+
+
+Judge = Callable[[Image, Mask], Judgement]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    areas: list[Area]
+    passes: list[PassRecord]
+    stop: str  # "threshold", "budget" or "no-gain"
+    maps: list[list[Judgement]]  # per pass, per area: the best judgement so far
+
+
+def areas_of(image: Image, mask: Mask) -> list[Area]:
+    """The windows of a photo (H, W, 3) that hold its holes (H, W); crops are copies."""
+    return [Area(w, mask[w.slices].copy(), image[w.slices].copy()) for w in windows(mask)]
+
+
+def repair(
+    areas: list[Area],
+    pixels: int,
+    fill: Fill,
+    judge: Judge,
+    settings: Settings,
+    on_pass: Callable[[PassRecord], None] | None = None,
+) -> Outcome:
+    """Run the loop. `pixels` is the photo's size, for PAR_image; areas that carry a judgement are refined."""
+    passes: list[PassRecord] = []
+    maps: list[list[Judgement]] = []
+    stop, gainless = "budget", 0
+    if all(area.judgement is not None for area in areas):  # an existing picture: its own state is pass 0
+        passes.append(_record(0, areas, pixels, True, 0.0))
+        maps.append([a.judgement for a in areas if a.judgement is not None])
+        stop = "threshold" if passes[-1].par_hole <= settings.par else stop
+    for index in range(1, settings.passes + 1):
+        if stop == "threshold":
+            break
+        started = time.perf_counter()
+        tried = [_attempt(area, index, fill, judge, settings.par) for area in areas]
+        kept = [new if _better(new, old) else old for new, old in zip(tried, areas, strict=True)]
+        accepted = any(new is not old for new, old in zip(kept, areas, strict=True))
+        areas = kept
+        passes.append(_record(index, areas if accepted else tried, pixels, accepted, time.perf_counter() - started))
+        maps.append([a.judgement for a in areas if a.judgement is not None])
+        if on_pass is not None:
+            on_pass(passes[-1])
+        gainless = 0 if accepted else gainless + 1
+        if accepted and passes[-1].par_hole <= settings.par:
+            stop = "threshold"
+        elif gainless == PATIENCE:
+            stop = "no-gain"
+            break
+    return Outcome(areas, passes, stop, maps)
+
+
+def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Area:
+    """The best of a pass's candidates for one area; the area itself when it is already good."""
+    if area.judgement is not None and area.judgement.par_hole <= par:
+        return area
+    judged = [replace(area, image=c.image, judgement=judge(c.image, area.hole), confidence=c.confidence)
+              for c in fill(area, area.bad(), index)]
+    return min(judged, key=lambda a: _score(a.judgement), default=area)
+
+
+def _score(judgement: Judgement | None) -> float:
+    """What the loop minimises: the mean severity in the hole."""
+    return np.inf if judgement is None else judgement.severity
+
+
+def _better(new: Area, old: Area) -> bool:
+    """Lower severity and no more artifacts than before."""
+    if new is old or new.judgement is None:
+        return False
+    if old.judgement is None:
+        return True
+    return new.judgement.severity < old.judgement.severity and new.judgement.par_hole <= old.judgement.par_hole
+
+
+def _record(index: int, areas: list[Area], pixels: int, accepted: bool, seconds: float) -> PassRecord:
+    judged = [(a, a.judgement) for a in areas if a.judgement is not None]
+    holes = [int(j.hole.sum()) for _, j in judged]
+    bad = sum(int(j.artifacts.sum()) for _, j in judged)
+    total = max(1, sum(holes))
+    quality = sum(j.quality * n for (_, j), n in zip(judged, holes, strict=True)) / total
+    confidence = sum(a.confidence * n for (a, _), n in zip(judged, holes, strict=True)) / total
+    return PassRecord(index, bad / total, bad / max(1, pixels), quality, confidence, accepted, seconds)

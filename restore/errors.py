@@ -1,0 +1,42 @@
+"""Everything this package raises on purpose.
+
+    RestoreError                exit code
+    ├── InputError              2    bad usage, unreadable or mismatched input
+    ├── ObjectNotFoundError     3    the named object is not in the photo
+    ├── ModelUnavailableError   4    a model is not on this machine
+    └── Cancelled               130  the caller asked to stop
+
+A message says in one line what was expected, what was found and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class RestoreError(Exception):
+    """Base of all errors of this package; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class InputError(RestoreError, ValueError):
+    """The caller's input cannot be used as it is."""
+
+    exit_code = 2
+
+
+class ObjectNotFoundError(RestoreError):
+    """The photo does not seem to hold the object that the instruction names."""
+
+    exit_code = 3
+
+
+class ModelUnavailableError(RestoreError):
+    """The model asked for is not here, and may not or cannot be fetched."""
+
+    exit_code = 4
+
+
+class Cancelled(RestoreError):
+    """A callback or signal asked the engine to stop."""
+
+    exit_code = 130

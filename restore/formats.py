@@ -1,0 +1,284 @@
+"""Image files to arrays: JPEG, PNG, WebP, TIFF and BMP, in their own colours and depth, with metadata.
+
+Pillow decodes everything. It keeps only the high byte of 16-bit colour, so such files are decoded twice,
+once per byte. Arrays are upright: the orientation tag has been applied, and the metadata kept says so.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+import warnings
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
+from restore.errors import InputError
+
+SUFFIXES = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+KINDS = "JPEG, PNG, WebP, TIFF or BMP"
+MAX_PIXELS = 178_000_000  # where Pillow itself refuses; its softer warning at half of that is silenced
+CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
+
+_CONVERTED = {"PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB", "HSV": "RGB"}
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _PLANAR_CONFIGURATION, _EXIF_IFD = 258, 262, 274, 284, 34665
+# Tags that describe how a TIFF lays out its samples, not the photo: rebuilt on writing.
+_LAYOUT_TAGS = frozenset(
+    {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 290, 291, 292, 293, 301}
+    | {317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 338, 339, 340, 341, 342, 347}
+    | {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34675}
+)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says besides its samples, and how it was coded."""
+
+    format: str | None = None  # Pillow's name, None for an image that came as an array
+    exif: bytes = b""  # b"Exif\0\0" + a TIFF structure, no thumbnail
+    icc: bytes = b""
+    xmp: bytes = b""
+    dpi: tuple[float, float] | None = None
+    lossy: bool = False  # the source was JPEG or lossy WebP
+    uncompressed: bool = False  # the source was an uncompressed TIFF
+    quantisation: tuple[tuple[int, ...], ...] = ()  # JPEG tables, 64 entries each, row by row
+    subsampling: int = 0  # Pillow's code of the JPEG's chroma subsampling: 0 is 4:4:4
+    progressive: bool = False
+
+
+def decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata]:
+    """Upright samples (H, W) or (H, W, C), bool, uint8 or uint16, their mode (see `CHANNELS`) and metadata.
+
+    Of several frames or pages the first is taken, with a warning; previews in a phone's JPEG are no frames.
+    Raises InputError if this is no image, a broken one, one of too many pixels, or of a kind not handled.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of it becomes an error here
+            native, mode, meta, frames = _decode(file, name)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{name}: expected a {KINDS} image, got something else or a rare variant; convert it to PNG first"
+        ) from error
+    except Exception as error:  # on broken files Pillow's decoders raise almost anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: expected a whole {KINDS} image, got a damaged file ({reason})") from error
+    if frames > 1:
+        warnings.warn(f"{name}: holds {frames} frames or pages; only the first is used", stacklevel=3)
+    return native, mode, meta
+
+
+def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, int]:
+    with _open(file, name) as image:
+        rawmode = _rawmode(image)
+        _check_depth(image, rawmode, name)
+        if ";16" in rawmode and not image.mode.startswith("I;16"):
+            native, mode = _decode_deep(file, name, image, rawmode)
+        else:
+            image.load()
+            native, mode = samples(image, name)
+        meta = metadata(image)
+        if image.format == "WEBP":
+            meta = replace(meta, lossy=not _is_lossless_webp(file))
+        exif = image.getexif()
+        # Pillow itself turns TIFF upright on loading, and then forgets the tag.
+        native = upright(native, exif.get(_ORIENTATION, 1))
+        height, width = native.shape[:2]
+        frames = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+        meta = _oriented(meta, exif, (width, height))
+    return np.ascontiguousarray(native), mode, meta, frames
+
+
+def _open(file: IO[bytes], name: str) -> Image.Image:
+    file.seek(0)
+    image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP"))
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(name)
+    return image
+
+
+def _too_large(name: str) -> InputError:
+    most = MAX_PIXELS // 1_000_000
+    return InputError(f"{name}: expected at most {most} megapixels, got more; scale the image down first")
+
+
+def _rawmode(image: Image.Image) -> str:
+    """Pillow's name for the sample layout in the file, such as "RGB;16B"; empty where it has none."""
+    tiles = getattr(image, "tile", None)
+    if not tiles:
+        return ""
+    args = tiles[0].args
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _with_rawmode(image: Image.Image, rawmode: str) -> np.ndarray:
+    """Decode `image` as if its samples were laid out as `rawmode`, of as many bits as the true one."""
+    assigned = []
+    for tile in image.tile:  # type: ignore[attr-defined]
+        args = (rawmode, *tile.args[1:]) if isinstance(tile.args, tuple) else rawmode
+        assigned.append(tile._replace(args=args))
+    image.tile = assigned  # type: ignore[attr-defined]
+    return np.asarray(image)
+
+
+def _check_depth(image: Image.Image, rawmode: str, name: str) -> None:
+    """Refuse deep TIFFs that Pillow would silently cut to 8 bits, or scale in a way of its own."""
+    tags = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
+    separate = tags.get(_PLANAR_CONFIGURATION) == 2
+    if bits > 8 and (";16" not in rawmode or separate):
+        found = f"{bits}-bit {'separate planes' if separate else 'ones'}"
+        raise InputError(f"{name}: expected interleaved 8- or 16-bit samples, got {found}; convert it first")
+
+
+def _decode_deep(file: IO[bytes], name: str, image: Image.Image, rawmode: str) -> tuple[np.ndarray, str]:
+    """16-bit colour: Pillow's unpackers keep one byte of a sample; the other byte order yields the other."""
+    if rawmode == "LA;16B":  # four bytes a pixel, exactly as 8-bit RGBA: grey high, low, alpha high, low
+        grey_alpha = _with_rawmode(image, "RGBA")
+        return np.ascontiguousarray(grey_alpha).view(">u2").astype(np.uint16), "LA"
+    layout, order = rawmode.replace("RGBa", "RGBA").split(";16")
+    if order not in ("L", "B", "N"):
+        raise InputError(f"{name}: expected unsigned samples, got the layout {rawmode}; convert it first")
+    high_is_second = order == "L" or (order == "N" and sys.byteorder == "little")
+    native = _with_rawmode(image, f"{layout};16{order}").astype(np.uint16)
+    native <<= 8
+    with _open(file, name) as again:
+        native |= _with_rawmode(again, f"{layout};16{'B' if high_is_second else 'L'}")
+    if rawmode.startswith("RGBa"):  # colours stored multiplied by alpha
+        alpha = np.maximum(native[..., 3:].astype(np.uint32), 1)
+        straight = (native[..., :3].astype(np.uint32) * 65535 + alpha // 2) // alpha
+        native[..., :3] = np.minimum(straight, 65535)
+    if image.format == "PNG" and "transparency" in image.info:  # one colour stands for "transparent"
+        native = _keyed(native, image.info["transparency"])
+    return native, {3: "RGB", 4: "CMYK" if layout == "CMYK" else "RGBA"}[native.shape[2]]
+
+
+def _keyed(native: np.ndarray, key: Any) -> np.ndarray:
+    """Add an alpha channel that is 0 where all samples equal `key`."""
+    colour = native if native.ndim == 3 else native[..., None]
+    opaque = (colour != np.asarray(key)).any(axis=2)
+    return np.dstack([colour, opaque.astype(np.uint16) * np.uint16(65535)])
+
+
+def samples(image: Image.Image, name: str) -> tuple[np.ndarray, str]:
+    """Samples and mode of a Pillow image, as they lie. Palettes become RGB, or RGBA with transparency.
+
+    Raises InputError for floating point, 32-bit and L*a*b* images.
+    """
+    if image.mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.uint16)  # in this machine's byte order
+        if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+            deep = np.uint16(65535) - deep  # white is zero
+        if "transparency" in image.info:
+            return _keyed(deep, image.info["transparency"]), "LA"
+        return deep, "L"
+    target = _CONVERTED.get(image.mode, image.mode)
+    if image.mode == "P":
+        target = "RGBA" if image.has_transparency_data else "RGB"
+    elif image.mode in ("1", "L", "RGB") and "transparency" in image.info:
+        target = "RGBA" if image.mode == "RGB" else "LA"
+    if target not in CHANNELS:
+        raise InputError(
+            f"{name}: expected 8- or 16-bit grey, RGB or CMYK, got {image.mode}; convert it first"
+        )
+    return np.asarray(image if image.mode == target else image.convert(target)), target
+
+
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """View of `array` (H, W[, C]) turned the way EXIF orientation 1..8 asks for; other numbers leave it."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array
+
+
+def metadata(image: Image.Image) -> Metadata:
+    """What a Pillow image carries besides its samples; its orientation tag as it is."""
+    info = image.info
+    is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
+    tables: dict[int, list[int]] = getattr(image, "quantization", {}) if is_jpeg else {}
+    exif = Image.Exif()
+    if len(own := image.getexif()):
+        exif.load(own.tobytes())  # a copy: the caller's image stays as it is; the thumbnail stays behind
+    return Metadata(
+        format="JPEG" if is_jpeg else image.format,
+        exif=_exif_bytes(exif),
+        icc=info.get("icc_profile") or b"",
+        xmp=_xmp(info.get("xmp", b"")),
+        dpi=_dpi(info.get("dpi")),
+        lossy=is_jpeg,
+        uncompressed=image.format == "TIFF" and info.get("compression") == "raw",
+        quantisation=tuple(tuple(table) for table in tables.values()),
+        subsampling=max(JpegImagePlugin.get_sampling(image), 0) if is_jpeg else 0,
+        progressive=bool(info.get("progressive")),
+    )
+
+
+def _exif_bytes(exif: Image.Exif) -> bytes:
+    for tag in _LAYOUT_TAGS.intersection(exif):
+        del exif[tag]
+    return exif.tobytes() if len(exif) else b""
+
+
+def _xmp(value: bytes | str | tuple[bytes, ...]) -> bytes:
+    if isinstance(value, tuple):
+        value = value[0]
+    return value.encode() if isinstance(value, str) else value
+
+
+def _dpi(value: Any) -> tuple[float, float] | None:
+    try:
+        x, y = (float(v) for v in value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < 1e6 and 0 < y < 1e6 else None
+
+
+def _is_lossless_webp(file: IO[bytes]) -> bool:
+    """Whether the first picture of a WebP file is coded as VP8L (WebP container specification)."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        kind, length = struct.unpack("<4sI", head)
+        if kind in (b"VP8 ", b"VP8L"):
+            return bool(kind == b"VP8L")
+        # An animation's frame holds 16 bytes of its own, then chunks like those of a still image.
+        file.seek(16 if kind == b"ANMF" else length + length % 2, 1)
+    return False
+
+
+def _oriented(meta: Metadata, exif: Image.Exif, size: tuple[int, int]) -> Metadata:
+    """`meta` for samples that have been turned upright to `size` (W, H)."""
+    orientation = exif.get(_ORIENTATION, 1)
+    fixed = Image.Exif()
+    if meta.exif:
+        fixed.load(meta.exif)
+        fixed[_ORIENTATION] = 1
+        inner = fixed.get_ifd(_EXIF_IFD) if _EXIF_IFD in fixed else {}
+        for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, PixelYDimension
+            if tag in inner:
+                inner[tag] = length
+    tables = meta.quantisation
+    if orientation in (5, 6, 7, 8):  # rows and columns of the blocks change places too
+        tables = tuple(tuple(np.reshape(t, (8, 8)).T.ravel().tolist()) for t in tables)
+    # 4:2:2 turned by 90° would be 4:4:0, which Pillow cannot write: keep all the chroma instead.
+    subsampling = 0 if orientation in (5, 6, 7, 8) and meta.subsampling == 1 else meta.subsampling
+    xmp = re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))\d', rb"\g<1>1", meta.xmp)
+    return replace(meta, exif=_exif_bytes(fixed), xmp=xmp, quantisation=tables, subsampling=subsampling)

@@ -1,0 +1,166 @@
+"""Words or a click → masks: evidence finds the object, the segmenter its extent, a zoom its outline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from restore.backbone import Lite0
+from restore.grounding.segmenter import Features, Segmenter, click_map
+
+SIDE = 512  # long side of the first look
+ZOOM_SIDE = 384  # long side of the second look at one object
+ZOOM_CONTEXT = 0.35  # context around an object in the second look, share of its box
+OUTLINE_SIDE = 1024  # long side at which the outline is fitted to the photo's edges
+FOUND = 0.35  # least score of an object that counts as found
+LEAST_AREA = 0.0004  # smaller specks are not objects (share of the photo)
+
+Mask = NDArray[np.bool_]
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object: mask (H, W) bool at the photo's size and score in [0, 1]."""
+
+    mask: Mask
+    score: float
+
+
+class Grounder:
+    """The embedded grounder. Images are (H, W, 3) uint8 RGB."""
+
+    def __init__(self, weights: dict[str, Tensor], lite0: Lite0, device: torch.device) -> None:
+        net = Segmenter(lite0)
+        net.load_state_dict(weights | {f"lite0.{k}": v for k, v in lite0.state_dict().items()})
+        self.net = net.eval().to(device, memory_format=torch.channels_last)
+        self.device = device
+
+    def find(self, image: Image, classes: tuple[int, ...], person: bool) -> list[Instance]:
+        """Instances of ImageNet `classes` (any of them), or of people, best first; none = empty list."""
+        coarse = self._look(image, SIDE, classes, person)
+        parts = []
+        for part in _components(coarse > 0.4, LEAST_AREA):
+            probability = self._zoom(image, part, classes, person, coarse)
+            parts.append((probability, float(np.sort(probability[part])[-max(1, part.sum() // 2) :].mean())))
+        instances: list[Instance] = []
+        for probability, score in parts:
+            mask = _outline(image, probability)
+            if score >= FOUND and mask.any() and not any(_same(mask, other.mask) for other in instances):
+                instances.append(Instance(mask, score))
+        return sorted(instances, key=lambda i: -i.score)
+
+    def at(self, image: Image, point: tuple[int, int]) -> Instance:
+        """The object under a click at pixel x, y."""
+        small, scale = _fit(image, SIDE)
+        f = self._encode(small)
+        h, w = f.stride16.shape[-2:]
+        cell = torch.tensor([[point[0], point[1]]], device=self.device).float() * scale / 16
+        logit, _ = self._decode(f, click_map(cell, h, w), True)
+        probability = _unfit(logit, small, image.shape)
+        zoom = self._crop_box(probability > 0.4, image.shape, point)
+        x, y, zw, zh = zoom
+        crop = np.ascontiguousarray(image[y : y + zh, x : x + zw])
+        small, scale = _fit(crop, ZOOM_SIDE)
+        f = self._encode(small)
+        h, w = f.stride16.shape[-2:]
+        cell = torch.tensor([[point[0] - x, point[1] - y]], device=self.device).float() * scale / 16
+        logit, _ = self._decode(f, click_map(cell, h, w), True)
+        fine = np.zeros(image.shape[:2], np.float32)
+        fine[y : y + zh, x : x + zw] = _unfit(logit, small, crop.shape)
+        probability = (probability + fine) / 2
+        mask = _outline(image, probability)
+        _, labels = cv2.connectedComponents(mask.astype(np.uint8))
+        mask = mask & (labels == labels[point[1], point[0]]) if mask[point[1], point[0]] else mask
+        return Instance(mask, float(probability[point[1], point[0]]))
+
+    def _look(self, image: Image, side: int, classes: tuple[int, ...], person: bool) -> NDArray[np.float32]:
+        """Probability (H, W) of the prompted class."""
+        small, _ = _fit(image, side)
+        f = self._encode(small)
+        h, w = f.stride16.shape[-2:]
+        if person:
+            return _unfit(self._decode(f, torch.zeros(1, 1, h, w, device=self.device), False)[1], small, image.shape)
+        evidence = f.evidence(list(classes)).clamp(0, 1)
+        prompt = F.interpolate(evidence, size=(h, w), mode="bilinear", align_corners=False)
+        probability = _unfit(self._decode(f, prompt, False)[0], small, image.shape)
+        return probability * min(1.0, float(evidence.max()) / 0.5)
+
+    def _zoom(
+        self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Coarse probability averaged with a second look at the part's surroundings."""
+        x, y, w, h = self._crop_box(part, image.shape)
+        out = np.zeros_like(coarse)
+        crop = np.ascontiguousarray(image[y : y + h, x : x + w])
+        fine = self._look(crop, ZOOM_SIDE, classes, person)
+        near = cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(2, max(w, h) // 16))
+        out[y : y + h, x : x + w] = (coarse[y : y + h, x : x + w] + fine) / 2
+        return out * near
+
+    @staticmethod
+    def _crop_box(part: Mask, shape: tuple[int, ...], point: tuple[int, int] | None = None) -> tuple[int, int, int, int]:
+        if point is not None and not part.any():
+            part = part.copy()
+            part[point[1], point[0]] = True
+        x, y, w, h = cv2.boundingRect(part.astype(np.uint8))
+        margin = int(ZOOM_CONTEXT * max(w, h)) + 16
+        x0, y0 = max(0, x - margin), max(0, y - margin)
+        return x0, y0, min(shape[1], x + w + margin) - x0, min(shape[0], y + h + margin) - y0
+
+    @torch.inference_mode()
+    def _encode(self, small: Image) -> Features:
+        h, w = small.shape[:2]
+        padded = cv2.copyMakeBorder(small, 0, -h % 32, 0, -w % 32, cv2.BORDER_REPLICATE)
+        x = torch.from_numpy(padded).to(self.device).permute(2, 0, 1)[None].float() / 255
+        return self.net.encode(x.contiguous(memory_format=torch.channels_last))
+
+    @torch.inference_mode()
+    def _decode(self, f: Features, prompt: Tensor, click: bool) -> tuple[Tensor, Tensor]:
+        return self.net.decode(f, prompt, torch.full((1,), float(click), device=self.device))
+
+
+def _fit(image: Image, side: int) -> tuple[Image, float]:
+    """Resized so that the long side is `side` (small pictures grow), and the scale."""
+    scale = side / max(image.shape[:2])
+    size = tuple(max(1, round(s * scale)) for s in (image.shape[1], image.shape[0]))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(image, size, interpolation=how).astype(np.uint8), scale
+
+
+def _unfit(logit: Tensor, small: Image, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Probability at the photo's size from logits at stride 4 of the padded small picture."""
+    p = logit[0, 0].float().sigmoid().cpu().numpy()
+    p = cv2.resize(p, (p.shape[1] * 4, p.shape[0] * 4), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(p[: small.shape[0], : small.shape[1]], (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _components(mask: Mask, least: float) -> list[Mask]:
+    """Connected parts of at least `least` of the picture, largest first."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    order = sorted(range(1, count), key=lambda i: -int(stats[i, cv2.CC_STAT_AREA]))
+    return [labels == i for i in order if stats[i, cv2.CC_STAT_AREA] >= max(4, least * mask.size)]
+
+
+def _same(a: Mask, b: Mask) -> bool:
+    return bool((a & b).sum() > 0.6 * min(a.sum(), b.sum()))
+
+
+def _outline(image: Image, probability: NDArray[np.float32]) -> Mask:
+    """Mask whose outline follows the photo's edges: a guided filter (He et al., ECCV 2010) at ≤ 1024 px."""
+    scale = min(1.0, OUTLINE_SIDE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) / np.float32(255)
+    p = cv2.resize(probability, size, interpolation=cv2.INTER_LINEAR)
+    box = (2 * max(2, max(size) // 100) + 1,) * 2
+    mean_i, mean_p = cv2.blur(grey, box), cv2.blur(p, box)
+    a = (cv2.blur(grey * p, box) - mean_i * mean_p) / (cv2.blur(grey * grey, box) - mean_i**2 + 1e-3)
+    q = cv2.blur(a, box) * grey + cv2.blur(mean_p - a * mean_i, box)
+    mask = cv2.resize(q, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR) > 0.5
+    return mask.astype(bool)

@@ -1,0 +1,250 @@
+"""Photos: loaded from files or taken from arrays, edited only where a mask says so, saved without loss.
+
+A `Photo` holds the samples as the file has them (grey, CMYK, 16 bits, alpha...) and the 8-bit RGB view of
+them that the models work on. An edit is converted back to the file's own samples inside the mask; all others
+stay as decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from restore.errors import InputError
+from restore.formats import KINDS, SUFFIXES, Metadata, decode, metadata, samples
+from restore.writers import encode, high_byte, pillow_image
+
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One photo in memory; its arrays are read-only.
+
+    pixels: (H, W, 3) uint8 RGB for the models. 16-bit samples give their high byte, grey is repeated, CMYK is
+        converted without its profile, alpha is left out; RGB stays in the photo's own colour space.
+    native: (H, W) or (H, W, C) upright samples as decoded: bool for 1-bit images, uint8 or uint16.
+    mode: "1", "L", "LA", "RGB", "RGBA" or "CMYK"; the depth is that of `native`.
+    meta: EXIF, ICC profile, XMP, resolution and coding of the source.
+    """
+
+    pixels: np.ndarray
+    native: np.ndarray
+    mode: str
+    meta: Metadata = field(default_factory=Metadata)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(W, H), upright."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def with_pixels(self, edited: np.ndarray, mask: np.ndarray) -> Photo:
+        """This photo with `edited` (H, W, 3) uint8 RGB where `mask` (H, W) bool is true.
+
+        Everything else, alpha included, keeps its samples. An edit v becomes 257 v in 16 bits; in a 1-bit
+        image the nearer of black and white. Raises InputError if a shape or type differs.
+        """
+        expected = self.pixels.shape
+        if edited.shape != expected or edited.dtype != np.uint8:
+            raise InputError(f"edit: expected shape {expected}, uint8, got {edited.shape}, {edited.dtype}")
+        if mask.shape != expected[:2] or mask.dtype != np.bool_:
+            raise InputError(f"mask: expected shape {expected[:2]}, bool, got {mask.shape}, {mask.dtype}")
+        native = self.native.copy()
+        colours = edited[mask]
+        if len(colours):
+            _colour_channels(native, self.mode)[mask] = _to_native(colours, self.mode, native.dtype)
+        return _photo(native, self.mode, self.meta)
+
+
+def load_photo(path: str | os.PathLike[str]) -> Photo:
+    """Photo from a JPEG, PNG, WebP, TIFF or BMP file, its EXIF orientation applied.
+
+    Palettes become RGB or RGBA. Of an animation or several pages only the first is read, with a UserWarning.
+    Raises InputError if the file is missing, unreadable, damaged, no such image or over `formats.MAX_PIXELS`.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            found = "a folder" if path.is_dir() else "a device or pipe"
+            raise InputError(f"{path}: expected an image file, got {found}")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise InputError(f"{path}: expected a {KINDS} image, got an empty file")
+            native, mode, meta = decode(file, str(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: expected an image file, found nothing there; check the path") from error
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a readable image file, got: {_reason(error)}") from error
+    return _photo(native, mode, meta)
+
+
+def photo_from_array(array: np.ndarray | Image.Image) -> Photo:
+    """Photo from a Pillow image, or an array of uint8 or uint16: (H, W), or (H, W, C) with C = 1 to 4.
+
+    Channels are grey, grey + alpha, RGB, RGBA. Images in memory are taken as they lie: no orientation tag is
+    applied. Samples are copied, the input is never changed.
+    Raises InputError for other shapes and types, and for Pillow images that cannot be decoded.
+    """
+    if isinstance(array, Image.Image):
+        try:
+            array.load()
+        except Exception as error:  # lazily opened broken files: Pillow's decoders raise almost anything
+            raise InputError(f"image: expected one that can be decoded, got: {_reason(error)}") from error
+        native, mode = samples(array, "image")
+        return _photo(native, mode, metadata(array))
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"image: expected a path, Pillow image or NumPy array, got {type(array).__name__}")
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or array.size == 0 or not 1 <= channels <= 4:
+        raise InputError(f"image: expected an array of shape (H, W) or (H, W, 1 to 4), got {array.shape}")
+    if array.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"image: expected uint8 or uint16 samples, got {array.dtype}; convert them first")
+    native = np.array(array[..., 0] if array.ndim == 3 and channels == 1 else array, order="C")
+    return _photo(native, {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels], Metadata())
+
+
+def to_kind(photo: Photo, like: ImageLike) -> Image.Image | np.ndarray:
+    """The photo as the same kind of object as `like`, the API input it was made from.
+
+    An array gives an array of its dtype and shape; a Pillow image one of its mode (palettes: RGB or RGBA)
+    with its `info`; a path gives a Pillow image, 8-bit where Pillow has no 16-bit mode.
+    """
+    if isinstance(like, np.ndarray):
+        array: np.ndarray = photo.native.reshape(like.shape).copy()
+        return array
+    native, wide = photo.native, photo.native.dtype == np.uint16
+    if wide and photo.mode != "L":
+        native = high_byte(native)
+    image = pillow_image(native, photo.mode).copy()
+    if not isinstance(like, Image.Image):
+        image.info.update(_info(photo.meta))
+        return image
+    if image.mode != like.mode and like.mode in ("RGBX", "RGBa", "La", "YCbCr", "HSV"):
+        image = image.convert(like.mode)
+    elif wide and image.mode != like.mode and like.mode.startswith("I;16"):
+        data = photo.native.astype(">u2" if like.mode.endswith("B") else "<u2").tobytes()
+        image = Image.frombytes(like.mode, photo.size, data)
+    image.info.update({k: v for k, v in like.info.items() if k != "transparency"})
+    return image
+
+
+def default_output(path: str | os.PathLike[str]) -> Path:
+    """Where the result for `path` goes unless told: photo.jpg → photo.restored.jpg, beside it."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.restored{path.suffix}")
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> str:
+    """Format (a value of `formats.SUFFIXES`) of a result at `path`, checked before any work is done.
+
+    Raises InputError for an unknown suffix, a missing or unwritable folder, and an existing file unless
+    `overwrite`.
+    """
+    path = Path(path)
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        known, found = ", ".join(sorted(SUFFIXES)), path.suffix or "no suffix"
+        raise InputError(f"{path}: expected an output name ending in one of {known}, got {found}")
+    try:
+        if not path.parent.is_dir():
+            raise InputError(
+                f"{path}: expected an existing folder, found none at {path.parent}; create it first"
+            )
+        if path.is_dir():
+            raise InputError(f"{path}: expected a file name to write to, got a folder")
+        if path.exists() and not overwrite:
+            raise InputError(
+                f"{path}: expected a new file name, got an existing file; allow overwriting or rename"
+            )
+    except OSError as error:
+        raise InputError(f"{path}: expected a place that can be written to, got: {_reason(error)}") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: expected a folder that can be written to, got the read-only {path.parent}")
+    return kind
+
+
+def save_photo(photo: Photo, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write `photo` to `path`, whose suffix names the format; whole or not at all.
+
+    PNG, TIFF, BMP and WebP (from a lossless source) keep all samples. JPEG from JPEG keeps the source's
+    quantisation tables. Formats without 16 bits, CMYK or 1 bit get the nearest they hold; transparency is
+    never dropped silently.
+    Raises InputError as `check_output` does, and if the format cannot hold the photo or the disk refuses.
+    """
+    kind = check_output(path, overwrite=overwrite)
+    goal = Path(os.path.realpath(path))  # a link is followed, not replaced
+    draft = goal.with_name(f".restore-{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            with draft.open("xb") as file:
+                encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
+                file.flush()
+                os.fsync(file.fileno())
+            if goal.exists():
+                shutil.copymode(goal, draft)
+            os.replace(draft, goal)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    except InputError:
+        raise
+    except (OSError, ValueError, MemoryError, struct.error) as error:
+        raise InputError(f"{path}: expected to write a {kind} file, got: {_reason(error)}") from error
+
+
+def _photo(native: np.ndarray, mode: str, meta: Metadata) -> Photo:
+    native.flags.writeable = False
+    pixels = _rgb_view(native, mode)
+    pixels.flags.writeable = False
+    return Photo(pixels, native, mode, meta)
+
+
+def _rgb_view(native: np.ndarray, mode: str) -> np.ndarray:
+    """(H, W, 3) uint8: `native` itself where it is that already."""
+    if native.dtype == np.bool_:
+        native = native.astype(np.uint8) * np.uint8(255)
+    elif native.dtype == np.uint16:
+        native = high_byte(native)
+    if mode == "CMYK":
+        return np.array(pillow_image(native, mode).convert("RGB"))
+    if mode in ("1", "L", "LA"):
+        grey = native[..., 0] if mode == "LA" else native
+        return np.repeat(grey[..., None], 3, axis=2)
+    return native if mode == "RGB" else np.ascontiguousarray(native[..., :3])
+
+
+def _colour_channels(native: np.ndarray, mode: str) -> np.ndarray:
+    """View of (H, W, colours) without alpha."""
+    if native.ndim == 2:
+        return native[..., None]
+    return native[..., :-1] if mode in ("LA", "RGBA") else native
+
+
+def _to_native(colours: np.ndarray, mode: str, depth: np.dtype) -> np.ndarray:
+    """RGB values (N, 3) uint8 as samples (N, colours) of `mode` and `depth`."""
+    if mode in ("1", "L", "LA", "CMYK"):
+        row = Image.fromarray(colours[None]).convert("CMYK" if mode == "CMYK" else "L")
+        colours = np.asarray(row).reshape(len(colours), -1)
+    if depth == np.bool_:
+        return colours >= 128
+    return colours.astype(np.uint16) * np.uint16(257) if depth == np.uint16 else colours
+
+
+def _info(meta: Metadata) -> dict[str, object]:
+    """Pillow's `info` entries for the metadata, so that a later `save` can pass them on."""
+    named = {"exif": meta.exif, "icc_profile": meta.icc, "xmp": meta.xmp, "dpi": meta.dpi}
+    return {key: value for key, value in named.items() if value}
+
+
+def _reason(error: Exception) -> str:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split())

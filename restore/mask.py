@@ -1,0 +1,145 @@
+"""Masks, boxes and points that a user gives, checked and turned into boolean arrays: true = repaint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from restore.errors import InputError
+from restore.image import Photo, load_photo, photo_from_array, save_photo
+
+Size = tuple[int, int]  # (W, H) in pixels
+Box = tuple[
+    int, int, int, int
+]  # (x, y, w, h) in pixels, x to the right and y down from the upper left corner
+
+
+def load_mask(mask: str | os.PathLike[str] | np.ndarray | Image.Image, size: Size) -> np.ndarray:
+    """(H, W) bool, true = repaint, from an image file, a Pillow image or an array; `size` (W, H).
+
+    Images: a pixel counts where its brightest colour reaches half the range. With transparency it has to be
+    opaque as well; if no opaque pixel is bright (strokes of a dark colour on an empty layer), opaque alone
+    counts. A file's orientation tag is applied, as the photo's was. Arrays: bool; floats in [0, 1]; integers
+    that are all 0 or 1; or the samples of an image as for `photo_from_array`.
+    Raises InputError for another size, and for a mask that holds nothing or everything.
+    """
+    if isinstance(mask, np.ndarray):
+        name, found = "mask", _from_array(mask)
+    elif isinstance(mask, Image.Image):
+        name, found = "mask", _from_photo(photo_from_array(mask))
+    else:
+        name, found = str(mask), _from_photo(load_photo(mask))
+    return check_mask(found, size, name)
+
+
+def check_mask(mask: np.ndarray, size: Size, name: str = "mask") -> np.ndarray:
+    """`mask` itself if it is of the photo's size (W, H) and neither empty nor full; else InputError."""
+    height, width = mask.shape
+    if (width, height) != size:
+        photo = f"{size[0]}×{size[1]}"
+        raise InputError(f"{name}: expected a mask of the photo's size, {photo} pixels, got {width}×{height}")
+    if not mask.any():
+        raise InputError(f"{name}: expected white where the photo is to be repainted, got an empty mask")
+    if mask.all():
+        raise InputError(
+            f"{name}: expected part of the photo to keep, got a mask of all of it; nothing is left to go by"
+        )
+    return mask
+
+
+def box_mask(box: Sequence[int], size: Size) -> np.ndarray:
+    """(H, W) bool, true inside `box` (x, y, w, h), cut off at the edges of a photo of `size` (W, H).
+
+    Raises InputError if the box has no area, lies outside the photo, or covers all of it.
+    """
+    x, y, w, h = _integers(box, "box", "X,Y,W,H")
+    width, height = size
+    if w <= 0 or h <= 0:
+        raise InputError(f"box: expected a width and height above 0, got {w}×{h}")
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+    if left >= right or top >= bottom:
+        raise InputError(
+            f"box: expected one that meets the photo of {width}×{height} pixels, got {x},{y},{w},{h}"
+        )
+    mask = np.zeros((height, width), np.bool_)
+    mask[top:bottom, left:right] = True
+    return check_mask(mask, size, "box")
+
+
+def check_point(point: Sequence[int], size: Size) -> tuple[int, int]:
+    """`point` (x, y) if it is a pixel of a photo of `size` (W, H); else InputError."""
+    x, y = _integers(point, "point", "X,Y")
+    width, height = size
+    if not (0 <= x < width and 0 <= y < height):
+        raise InputError(f"point: expected 0 ≤ X < {width} and 0 ≤ Y < {height}, got {x},{y}")
+    return x, y
+
+
+def parse_box(text: str) -> Box:
+    """(x, y, w, h) from "X,Y,W,H" in whole pixels. Raises InputError."""
+    x, y, w, h = _parse(text, "box", "X,Y,W,H")
+    return x, y, w, h
+
+
+def parse_point(text: str) -> tuple[int, int]:
+    """(x, y) from "X,Y" in whole pixels. Raises InputError."""
+    x, y = _parse(text, "point", "X,Y")
+    return x, y
+
+
+def mask_box(mask: np.ndarray) -> Box:
+    """Smallest box (x, y, w, h) around the true pixels of `mask` (H, W); (0, 0, 0, 0) if there are none."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(columns):
+        return 0, 0, 0, 0
+    x, y = int(columns[0]), int(rows[0])
+    return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
+
+
+def save_mask(mask: np.ndarray, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write `mask` (H, W) bool as an 8-bit grey image, white = repaint. Raises as `save_photo` does."""
+    save_photo(photo_from_array(mask.astype(np.uint8) * np.uint8(255)), Path(path), overwrite=overwrite)
+
+
+def _from_photo(photo: Photo) -> np.ndarray:
+    bright: np.ndarray = photo.pixels.max(axis=2) >= 128
+    if photo.mode not in ("LA", "RGBA"):
+        return bright
+    alpha = photo.native[..., -1]
+    opaque: np.ndarray = alpha > np.iinfo(alpha.dtype).max // 2
+    both: np.ndarray = bright & opaque
+    return both if both.any() else opaque
+
+
+def _from_array(mask: np.ndarray) -> np.ndarray:
+    flat = mask[..., 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
+    if flat.ndim == 2 and flat.size:
+        if flat.dtype == np.bool_:
+            return flat
+        if np.issubdtype(flat.dtype, np.floating):
+            low, high = flat.min(), flat.max()
+            if not (low >= 0 and high <= 1):
+                raise InputError(f"mask: expected floats between 0 and 1, got {low} to {high}")
+            return np.asarray(flat >= 0.5)
+        if np.issubdtype(flat.dtype, np.integer) and flat.min() >= 0 and flat.max() <= 1:
+            return flat.astype(np.bool_)
+    return _from_photo(photo_from_array(mask))
+
+
+def _integers(values: Sequence[int], name: str, form: str) -> tuple[int, ...]:
+    numbers = tuple(values)
+    if len(numbers) != form.count(",") + 1 or not all(isinstance(v, (int, np.integer)) for v in numbers):
+        raise InputError(f"{name}: expected {form} in whole pixels, got {numbers}")
+    return tuple(int(v) for v in numbers)
+
+
+def _parse(text: str, name: str, form: str) -> tuple[int, ...]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{name}: expected {form} in whole pixels, got {text!r}") from error
+    return _integers(numbers, name, form)

@@ -1,0 +1,122 @@
+"""From a mask to what a pipeline works on: a grown mask, the shadow under the object, windows of context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+GROWTH = 0.05  # growth radius as a share of √area of each object
+SHADOW_DEPTH = 0.18  # how far below an object its contact shadow is looked for, share of its height
+SHADOW_RATIO = 0.82  # shadow: darker than this share of the ground's median luminance
+
+
+@dataclass(frozen=True)
+class Window:
+    """A crop of the photo around one or more holes: rows y:y+h, columns x:x+w, in pixels."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.y, self.y + self.h), slice(self.x, self.x + self.w)
+
+
+def grow_mask(mask: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
+    """Grow each object of a found mask by a margin that follows its size; add its contact shadow.
+
+    mask (H, W) bool; image (H, W, 3) uint8, None = no shadow search. A segmenter's edge is a few
+    pixels off and light spills over it: a fill from a tight mask grows the object's halo.
+    """
+    out = mask.copy()
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    for i in range(1, count):
+        x, y, w, h, area = (int(v) for v in stats[i])
+        radius = max(2, round(GROWTH * area**0.5))
+        reach = radius + int(SHADOW_DEPTH * h) + 1
+        y0, y1 = max(0, y - reach), min(mask.shape[0], y + h + reach)
+        x0, x1 = max(0, x - reach), min(mask.shape[1], x + w + reach)
+        part = (labels[y0:y1, x0:x1] == i).astype(np.uint8)
+        if image is not None:
+            part |= contact_shadow(image[y0:y1, x0:x1], part.astype(bool))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        out[y0:y1, x0:x1] |= cv2.dilate(part, kernel).astype(bool)
+    return out
+
+
+def contact_shadow(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Dark pixels that touch the lower part of an object, (H, W) uint8 0/1.
+
+    A shadow is searched at most `SHADOW_DEPTH` of the object's height beyond its lower third, has
+    to be darker than the ground beyond, and to hang together with the object.
+    """
+    ys = np.flatnonzero(mask.any(1))
+    height = int(ys[-1] - ys[0] + 1)
+    depth = max(2, int(SHADOW_DEPTH * height))
+    lower = mask.copy()
+    lower[: ys[0] + 2 * height // 3] = False
+    kernel = np.ones((2 * depth + 1, 2 * depth + 1), np.uint8)
+    band = cv2.dilate(lower.astype(np.uint8), kernel).astype(bool) & ~mask
+    band[: ys[0] + 2 * height // 3] = False
+    ground = cv2.dilate(band.astype(np.uint8), kernel).astype(bool) & ~band & ~mask
+    if band.sum() < 16 or ground.sum() < 16:
+        return np.zeros(mask.shape, np.uint8)
+    luminance = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    dark = band & (luminance < SHADOW_RATIO * float(np.median(luminance[ground])))
+    # Half of the band dark is not a shadow but a dark floor or a neighbour.
+    if dark.sum() > 0.5 * band.sum():
+        return np.zeros(mask.shape, np.uint8)
+    _, labels = cv2.connectedComponents((dark | mask).astype(np.uint8))
+    attached = np.isin(labels, np.unique(labels[mask]))
+    return (dark & attached).astype(np.uint8)
+
+
+def windows(mask: np.ndarray, context: float = 1.0) -> list[Window]:
+    """Windows that cover every hole with `context` hole sizes around it; overlapping ones merge.
+
+    mask (H, W) bool. Raises nothing: an empty mask has no windows.
+    """
+    height, width = mask.shape
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    holes = [tuple(int(v) for v in row[:4]) for row in stats[1:]]
+    merged = True
+    while merged:  # holes merge while one lies in the context of another
+        merged = False
+        holes.sort()
+        for i in range(len(holes)):
+            for j in range(i + 1, len(holes)):
+                if _overlap(_grow(holes[i], context / 2), _grow(holes[j], context / 2)):
+                    holes[i] = _union(holes[i], holes.pop(j))
+                    merged = True
+                    break
+            if merged:
+                break
+    out = []
+    for hole in holes:
+        x, y, w, h = _grow(hole, context, least=32)
+        x0, y0 = max(0, x), max(0, y)
+        out.append(Window(x0, y0, min(width, x + w) - x0, min(height, y + h) - y0))
+    return out
+
+
+Box = tuple[int, int, int, int]
+
+
+def _grow(box: Box, share: float, least: int = 0) -> Box:
+    """A box grown on each side by `share` of its longer side, at least `least` pixels."""
+    x, y, w, h = box
+    margin = max(least, int(share * max(w, h)))
+    return x - margin, y - margin, w + 2 * margin, h + 2 * margin
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
+
+
+def _union(a: Box, b: Box) -> Box:
+    x, y = min(a[0], b[0]), min(a[1], b[1])
+    return x, y, max(a[0] + a[2], b[0] + b[2]) - x, max(a[1] + a[3], b[1] + b[3]) - y

@@ -1,0 +1,62 @@
+"""Every setting of a run in one frozen place, with YAML on the way in."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from restore.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """model: name of a preset. passes: most passes over a hole (≥ 1). par: stop when PAR_hole is at or
+    below this. candidates: fills per pass for the judge to choose from. steps: denoising steps of a
+    sampled draft (1 = the plain draft). seed: same seed, same bytes."""
+
+    model: str = "builtin"
+    device: str = "auto"
+    seed: int = 0
+    passes: int = 3
+    par: float = 0.05
+    candidates: int = 3
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("passes", 1), ("candidates", 1), ("steps", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
+        if not isinstance(self.par, (int, float)) or not 0 <= self.par <= 1:
+            raise InputError(f"expected par between 0 and 1 (share of bad pixels in the hole), got {self.par!r}")
+        if self.device not in DEVICES:
+            raise InputError(f"expected device to be one of {', '.join(DEVICES)}, got {self.device!r}")
+
+    def updated(self, **changes: Any) -> Settings:
+        """A copy with every change that is not None."""
+        return replace(self, **{k: v for k, v in changes.items() if v is not None})
+
+
+def load_settings(path: str | Path) -> Settings:
+    """Settings from a YAML mapping; an unknown key is an error that names the nearest known one."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise InputError(f"expected a readable YAML file, got {path} ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"expected YAML in {path}, got: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"expected 'key: value' lines in {path}, got {type(values).__name__}")
+    known = [f.name for f in fields(Settings)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+            raise InputError(f"expected settings of restore in {path}, got unknown key '{key}'; {hint}")
+    return Settings(**values)

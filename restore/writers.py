@@ -1,0 +1,230 @@
+"""Arrays to image files: JPEG, PNG, WebP, TIFF and BMP, with nothing lost that the format can hold.
+
+Pillow writes neither 16-bit colour nor BMP with transparency, so these are written here, and every TIFF is
+(PNG specification, third edition; TIFF 6.0; BITMAPV4HEADER).
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
+
+from restore.errors import InputError
+from restore.formats import CHANNELS, Metadata
+
+_JPEG_SEGMENT = 65_000  # bytes an EXIF or XMP segment can hold, less its header
+_ZLIB_LEVEL = 4  # a third of the default's time for a twelfth more bytes
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+
+
+def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[bytes], name: str) -> None:
+    """Write upright samples as `target` (a value of `SUFFIXES`).
+
+    Depth, greys and inks the format lacks are converted; JPEG drops alpha only where it is opaque throughout,
+    else raises InputError. JPEG from JPEG keeps the quantisation tables; WebP is lossless unless the source
+    was lossy.
+    """
+    fitted, kept = fit(native, mode, target, name)
+    if (kept in ("RGB", "RGBA")) != (mode in ("RGB", "RGBA")) or (kept == "CMYK") != (mode == "CMYK"):
+        meta = replace(meta, icc=b"")  # a profile of another colour space would mislead
+    if target == "TIFF":
+        _write_tiff(file, fitted, kept, meta)
+    elif fitted.dtype == np.uint16:
+        _write_png16(file, fitted, kept, meta)
+    elif target == "BMP" and kept == "RGBA":
+        _write_bmp32(file, fitted, meta)
+    else:
+        pillow_image(fitted, kept).save(file, format=target, **_options(meta, target))
+
+
+def fit(native: np.ndarray, mode: str, target: str, name: str) -> tuple[np.ndarray, str]:
+    """Samples and mode that `target` can hold."""
+    deep = native.dtype == np.uint16
+    if deep and (target not in ("PNG", "TIFF") or (mode == "CMYK" and target == "PNG")):
+        native, deep = high_byte(native), False
+    if mode in ("LA", "RGBA") and target in ("JPEG", "BMP"):
+        if (native[..., -1] == 255).all():
+            native, mode = (native[..., 0], "L") if mode == "LA" else (native[..., :3], "RGB")
+        elif target == "JPEG":
+            raise InputError(
+                f"{name}: expected a format that keeps transparency, got JPEG; use .png or .webp"
+            )
+    if mode == "CMYK" and target not in ("JPEG", "TIFF"):
+        return np.asarray(pillow_image(native, mode).convert("RGB")), "RGB"
+    if mode == "1" and target in ("JPEG", "WEBP"):
+        native, mode = native.astype(np.uint8) * np.uint8(255), "L"
+    if mode == "L" and target == "WEBP":
+        return np.repeat(native[..., None], 3, axis=2), "RGB"
+    # 16-bit grey with alpha is a TIFF that Pillow, and so most of Python, cannot read.
+    if mode == "LA" and (target in ("WEBP", "BMP") or (target == "TIFF" and deep)):
+        return native[..., [0, 0, 0, 1]], "RGBA"
+    return native, mode
+
+
+def high_byte(deep: np.ndarray) -> np.ndarray:
+    """uint8 of the same shape: the upper half of 16-bit samples."""
+    high = np.empty(deep.shape, np.uint8)
+    return np.right_shift(deep, 8, out=high, casting="unsafe")
+
+
+def pillow_image(native: np.ndarray, mode: str) -> Image.Image:
+    """Pillow image of 8-bit or 1-bit samples, or of 16-bit greys."""
+    height, width = native.shape[:2]
+    if native.dtype == np.uint16:
+        return Image.fromarray(native)
+    if mode == "1":
+        return Image.fromarray(native)
+    return Image.frombuffer(mode, (width, height), np.ascontiguousarray(native), "raw", mode, 0, 1)
+
+
+def _options(meta: Metadata, target: str) -> dict[str, Any]:
+    """What Pillow's writer of `target` has to know."""
+    if target == "BMP":
+        return {"dpi": meta.dpi} if meta.dpi else {}
+    options: dict[str, Any] = {"icc_profile": meta.icc or None}
+    longest = _JPEG_SEGMENT if target == "JPEG" else sys.maxsize
+    if 0 < len(meta.exif) < longest:
+        options["exif"] = meta.exif
+    if meta.dpi and target != "WEBP":
+        options["dpi"] = meta.dpi
+    if target == "PNG":
+        options |= {"pnginfo": _png_text(meta.xmp), "compress_level": _ZLIB_LEVEL}
+    elif 0 < len(meta.xmp) < longest:
+        options["xmp"] = meta.xmp
+    if target == "WEBP":
+        options |= {"quality": 95} if meta.lossy else {"lossless": True, "exact": True, "quality": 50}
+    if target == "JPEG":
+        options |= {"optimize": True, "progressive": meta.progressive}
+        if meta.quantisation:
+            options |= {"qtables": [list(t) for t in meta.quantisation], "subsampling": meta.subsampling}
+        else:
+            options |= {"quality": 95, "subsampling": 0}
+    return options
+
+
+def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
+    text = PngImagePlugin.PngInfo()
+    if xmp:
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+    return text
+
+
+def _write_png16(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata) -> None:
+    """16-bit PNG, every row filtered by the one above it (filter type 2, PNG specification section 9)."""
+    height, width = native.shape[:2]
+    colour_type = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}[mode]
+    file.write(b"\x89PNG\r\n\x1a\n")
+    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    if meta.icc:
+        _write_chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(meta.icc))
+    if meta.dpi:
+        per_metre = (round(v / 0.0254) for v in meta.dpi)
+        _write_chunk(file, b"pHYs", struct.pack(">IIB", *per_metre, 1))
+    if meta.exif:
+        _write_chunk(file, b"eXIf", meta.exif.removeprefix(b"Exif\0\0"))
+    if meta.xmp:
+        _write_chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + meta.xmp)
+    packer = zlib.compressobj(_ZLIB_LEVEL)
+    above = np.zeros((1, width * CHANNELS[mode] * 2), np.uint8)
+    for rows in _bands(native, 1 << 20):
+        raw = np.ascontiguousarray(rows, ">u2").reshape(len(rows), -1).view(np.uint8)
+        filtered = np.full((len(raw), raw.shape[1] + 1), 2, np.uint8)
+        np.subtract(raw, np.concatenate([above, raw[:-1]]), out=filtered[:, 1:])
+        above = raw[-1:]
+        if packed := packer.compress(filtered.tobytes()):
+            _write_chunk(file, b"IDAT", packed)
+    _write_chunk(file, b"IDAT", packer.flush())
+    _write_chunk(file, b"IEND", b"")
+
+
+def _write_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
+    file.write(struct.pack(">I", len(data)) + kind)
+    file.write(data)
+    file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
+
+
+def _write_tiff(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata) -> None:
+    """Little-endian TIFF of 1, 8 or 16 bits: uncompressed if the source was, else Deflate with predictor."""
+    height, width = native.shape[:2]
+    channels, bits = CHANNELS[mode], 1 if mode == "1" else 8 * native.dtype.itemsize
+    predict = bits > 1 and not meta.uncompressed
+    bands = list(_bands(native, 1 << 18))
+    strips = [_strip(rows, predict) for rows in bands]
+    if not meta.uncompressed:
+        strips = [zlib.compress(strip, _ZLIB_LEVEL) for strip in strips]
+    lengths = [len(strip) for strip in strips]
+    directory = _tiff_directory(meta)
+    layout: dict[int, Any] = {
+        256: width,
+        257: height,
+        258: (bits,) * channels,
+        259: 1 if meta.uncompressed else 8,  # Compression: none or Adobe Deflate
+        262: {"RGB": 2, "RGBA": 2, "CMYK": 5}.get(mode, 1),  # PhotometricInterpretation; 1: black is zero
+        273: tuple(np.cumsum([0, *lengths[:-1]]).tolist()),  # StripOffsets, made absolute on saving
+        277: channels,
+        278: len(bands[0]),  # RowsPerStrip
+        279: tuple(lengths),  # StripByteCounts
+        284: 1,  # PlanarConfiguration: interleaved
+    }
+    if predict:
+        layout[317] = 2
+    if mode in ("LA", "RGBA"):
+        layout[338] = 2  # ExtraSamples: unassociated alpha
+    for tag, value in layout.items():
+        directory[tag] = value
+    directory.save(file)
+    file.writelines(strips)
+
+
+def _tiff_directory(meta: Metadata) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """The tags that do not depend on the samples."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory.tagtype[273] = directory.tagtype[279] = TiffTags.LONG
+    if meta.exif:
+        exif = Image.Exif()
+        exif.load(meta.exif)
+        for tag, value in exif.items():
+            directory[tag] = exif.get_ifd(tag) if tag in (_EXIF_IFD, _GPS_IFD) else value
+    for tag, kind, data in ((34675, TiffTags.UNDEFINED, meta.icc), (700, TiffTags.BYTE, meta.xmp)):
+        if data:
+            directory.tagtype[tag] = kind
+            directory[tag] = data
+    if meta.dpi:
+        directory[282], directory[283], directory[296] = *meta.dpi, 2
+    return directory
+
+
+def _write_bmp32(file: IO[bytes], native: np.ndarray, meta: Metadata) -> None:
+    """BMP of BGRA samples, rows from the bottom up, with the version 4 header that says where alpha lies."""
+    height, width = native.shape[:2]
+    data = np.ascontiguousarray(native[::-1, :, [2, 1, 0, 3]])
+    start = 14 + 108
+    per_metre = [round(v / 0.0254) for v in meta.dpi or (0, 0)]
+    masks = (0x00FF0000, 0x0000FF00, 0x000000FF, 0xFF000000)
+    file.write(struct.pack("<2sIII", b"BM", start + data.nbytes, 0, start))
+    file.write(struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, data.nbytes, *per_metre, 0, 0))
+    file.write(struct.pack("<4I4s48x", *masks, b"BGRs"))  # sRGB; the 48 bytes would calibrate other spaces
+    file.write(data.tobytes())
+
+
+def _bands(native: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Blocks of whole rows of about `size` bytes."""
+    rows = max(1, size // native[0].nbytes)
+    return (native[top : top + rows] for top in range(0, len(native), rows))
+
+
+def _strip(rows: np.ndarray, predict: bool) -> bytes:
+    """Rows as TIFF stores them, each sample less its left neighbour if `predict` (TIFF 6.0, section 14)."""
+    if rows.dtype == np.bool_:
+        return np.packbits(rows, axis=1).tobytes()
+    if predict:
+        rows = rows.copy()
+        rows[:, 1:] -= rows[:, :-1].copy()
+    return rows.astype(rows.dtype.newbyteorder("<"), copy=False).tobytes()
