@@ -77,7 +77,7 @@ class InpaintResult:
     device: str
     seconds: float
     like: Any = field(repr=False)
-    outcome: Outcome | None = field(repr=False, default=None)
+    outcome: Outcome = field(repr=False)
 
     @property
     def image(self) -> Any:
@@ -92,6 +92,17 @@ class InpaintResult:
         from restore.report import write_report
 
         write_report(self, Path(path), overwrite=overwrite)
+
+    def save_passes(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the best picture after every pass as pass-00.png, pass-01.png, … into `folder` (made if absent)."""
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"expected a folder to write passes to, got {folder} ({error.strerror})") from None
+        for record, areas in zip(self.passes, self.outcome.history, strict=True):
+            photo = _edited(self.original, areas, self.mask)
+            save_photo(photo, folder / f"pass-{record.index:02d}.png", overwrite=overwrite)
 
     def summary(self, output: str | None = None) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -314,13 +325,10 @@ class Engine:
     def _result(
         self, photo: Photo, hole: Mask, source: str, outcome: Outcome, settings: Settings, started: float, like: Any
     ) -> InpaintResult:
-        edited = photo.pixels.copy()
-        for area in outcome.areas:
-            view = edited[area.window.slices]
-            view[area.hole] = area.image[area.hole]
+        edited = _edited(photo, outcome.areas, hole)
+        seconds = time.perf_counter() - started
         return InpaintResult(
-            photo.with_pixels(edited, hole), photo, hole, source, outcome.passes, outcome.stop, settings,
-            str(self.device), time.perf_counter() - started, like, outcome,
+            edited, photo, hole, source, outcome.passes, outcome.stop, settings, str(self.device), seconds, like, outcome
         )
 
 
@@ -337,6 +345,14 @@ def _photo(image: AnyImage) -> Photo:
     if isinstance(image, Photo):
         return image
     return load_photo(image) if isinstance(image, (str, os.PathLike)) else photo_from_array(image)
+
+
+def _edited(photo: Photo, areas: Sequence[Area], hole: Mask) -> Photo:
+    """The photo with the hole pixels of every area pasted in."""
+    edited = photo.pixels.copy()
+    for area in areas:
+        edited[area.window.slices][area.hole] = area.image[area.hole]
+    return photo.with_pixels(edited, hole)
 
 
 def _tensor(image: Image) -> torch.Tensor:

@@ -76,10 +76,16 @@ Judge = Callable[[Image, Mask], Judgement]
 
 @dataclass(frozen=True)
 class Outcome:
-    areas: list[Area]
+    """`history` holds the areas as they stood after each pass, `stop` is "threshold", "budget" or "no-gain"."""
+
     passes: list[PassRecord]
-    stop: str  # "threshold", "budget" or "no-gain"
-    maps: list[list[Judgement]]  # per pass, per area: the best judgement so far
+    stop: str
+    history: list[list[Area]]
+
+    @property
+    def areas(self) -> list[Area]:
+        """The best of every area."""
+        return self.history[-1] if self.history else []
 
 
 def areas_of(image: Image, mask: Mask) -> list[Area]:
@@ -97,11 +103,11 @@ def repair(
 ) -> Outcome:
     """Run the loop. `pixels` is the photo's size, for PAR_image; areas that carry a judgement are refined."""
     passes: list[PassRecord] = []
-    maps: list[list[Judgement]] = []
+    history: list[list[Area]] = []
     stop, gainless = "budget", 0
     if all(area.judgement is not None for area in areas):  # an existing picture: its own state is pass 0
         passes.append(_record(0, areas, pixels, True, 0.0))
-        maps.append([a.judgement for a in areas if a.judgement is not None])
+        history.append(areas)
         stop = "threshold" if passes[-1].par_hole <= settings.par else stop
     for index in range(1, settings.passes + 1):
         if stop == "threshold":
@@ -112,7 +118,7 @@ def repair(
         accepted = any(new is not old for new, old in zip(kept, areas, strict=True))
         areas = kept
         passes.append(_record(index, areas if accepted else tried, pixels, accepted, time.perf_counter() - started))
-        maps.append([a.judgement for a in areas if a.judgement is not None])
+        history.append(areas)
         if on_pass is not None:
             on_pass(passes[-1])
         gainless = 0 if accepted else gainless + 1
@@ -121,7 +127,7 @@ def repair(
         elif gainless == PATIENCE:
             stop = "no-gain"
             break
-    return Outcome(areas, passes, stop, maps)
+    return Outcome(passes, stop, history)
 
 
 def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Area:

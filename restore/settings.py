@@ -18,7 +18,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 class Settings:
     """model: name of a preset. passes: most passes over a hole (≥ 1). par: stop when PAR_hole is at or
     below this. candidates: fills per pass for the judge to choose from. steps: denoising steps of a
-    sampled draft (1 = the plain draft). seed: same seed, same bytes."""
+    sampled draft. seed: same seed, same bytes."""
 
     model: str = "builtin"
     device: str = "auto"
@@ -26,7 +26,7 @@ class Settings:
     passes: int = 3
     par: float = 0.05
     candidates: int = 3
-    steps: int = 1
+    steps: int = 8
 
     def __post_init__(self) -> None:
         for name, least in (("passes", 1), ("candidates", 1), ("steps", 1), ("seed", 0)):

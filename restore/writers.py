@@ -71,7 +71,8 @@ def fit(native: np.ndarray, mode: str, target: str, name: str) -> tuple[np.ndarr
 def high_byte(deep: np.ndarray) -> np.ndarray:
     """uint8 of the same shape: the upper half of 16-bit samples."""
     high = np.empty(deep.shape, np.uint8)
-    return np.right_shift(deep, 8, out=high, casting="unsafe")
+    np.right_shift(deep, 8, out=high, casting="unsafe")
+    return high
 
 
 def pillow_image(native: np.ndarray, mode: str) -> Image.Image:
@@ -99,7 +100,7 @@ def _options(meta: Metadata, target: str) -> dict[str, Any]:
     elif 0 < len(meta.xmp) < longest:
         options["xmp"] = meta.xmp
     if target == "WEBP":
-        options |= {"quality": 95} if meta.lossy else {"lossless": True, "exact": True, "quality": 50}
+        options |= {"quality": 95} if meta.lossy else {"lossless": True, "exact": True, "method": 0}
     if target == "JPEG":
         options |= {"optimize": True, "progressive": meta.progressive}
         if meta.quantisation:

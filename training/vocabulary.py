@@ -1,7 +1,8 @@
 """Build the grounder's word table, restore/grounding/vocabulary.json.gz.
 
 Inputs: WordNet 3.0 (Debian package `wordnet-base`) for words, senses and hypernyms, and the sorted list of
-ImageNet's 1000 synset ids (`timm/data/_info/imagenet_synsets.txt` in the wheel of `timm`, read, not imported).
+ImageNet's 1000 synset ids (`timm/data/_info/imagenet_synsets.txt` in the wheel of `timm`, read, not
+imported).
 
 Example:
   apt-get install wordnet-base && pip download --no-deps timm
@@ -38,17 +39,19 @@ BROAD = {"animal", "beast", "creature", "mammal", "vertebrate", "pet", "wildlife
 MIN_SHARE = 0.15  # a sense counts if it has this share of the word's uses in WordNet's tagged corpora
 FORCED, WEAK_SIMILARITY = 1.0, 0.6
 
-PHYSICAL = ("00002684", "07555863", "00021265")  # object, solid food, food
+PHYSICAL = frozenset({"00002684", "07555863", "00021265"})  # object, solid food, food
 PERSON, ANIMAL = "00007846", "00015388"
 # Persons by what they do; those by character, creed or origin are mostly no words for a photo, or slurs:
-# worker, entertainer, contestant, traveler, relative, professional, serviceman, musician, athlete, performer, juvenile
+# worker, entertainer, contestant, traveler, relative, professional, serviceman, musician (twice), athlete,
+# performer, juvenile.
 ROLES = frozenset(
-    "09632518 09616922 09613191 09629752 10235549 10480253 10582746 10340312 10339966 09820263 10415638 09622049".split()
+    ("09632518", "09616922", "09613191", "09629752", "10235549", "10480253", "10582746", "10340312")
+    + ("10339966", "09820263", "10415638", "09622049")
 )
 OFFENSIVE = re.compile(
     "offensive|slur|derogat|disparag|obscen|pejorativ|vulgar|insult|contempt|slang|prostitut"
 )
-NOT_THINGS = ("08630985", "09334396", "05220461", "00027167")  # region, land, body part, location
+NOT_THINGS = frozenset({"08630985", "09334396", "05220461", "00027167"})  # region, land, body part, location
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Synset:
 
 @dataclass
 class WordNet:
-    """Nouns of a WordNet 3.0 database folder: `synsets` by offset, `senses` of each lemma (commonest first)."""
+    """Nouns of a WordNet 3.0 database: `synsets` by offset, `senses` of each lemma (commonest first)."""
 
     synsets: dict[str, Synset]
     senses: dict[str, list[str]]
@@ -163,13 +166,14 @@ def is_person(net: WordNet, sense: str, things: list[str], uses: dict[str, int])
 
 
 def describe(net: WordNet, lemma: str) -> Row | None:
-    """Classes of a lemma: its senses that are classes themselves, its first physical sense and other common ones."""
+    """Classes of a lemma: of senses that are classes, of the first one if physical, and of common ones."""
     senses = [s for s in net.senses[lemma] if not net.synsets[s].is_instance]
     uses = {s: net.tagged(lemma, s) for s in senses}
     total = max(sum(uses.values()), 1)
     things = [
         s for s in senses
-        if s in net.classes or (net.above(s).intersection(PHYSICAL) and not net.above(s).intersection(NOT_THINGS))
+        if s in net.classes or (net.above(s).intersection(PHYSICAL) and not
+        net.above(s).intersection(NOT_THINGS))
     ]  # fmt: skip
     rank = {s: i for i, s in enumerate(senses)}
     common = [s for s in things if uses[s] >= MIN_SHARE * total or (rank[s] == 0)]
@@ -274,8 +278,8 @@ def table(net: WordNet, licence: str) -> Table:
         normal(p): normal(s) for p, s in net.plurals.items() if normal(s) in words and normal(p) not in words
     }
     return {
-        "about": "Words of the grounder: word -> [index into sets, similarity in percent, 1 if a person]; sets hold "
-        "runs [first, last, ...] of ImageNet class indices. Built by training/vocabulary.py.",
+        "about": "Words of the grounder: word -> [index into sets, similarity in percent, 1 if a person]; "
+        "sets hold runs [first, last, ...] of ImageNet class indices. Built by training/vocabulary.py.",
         "source": "WordNet 3.0, Princeton University; ImageNet ILSVRC-2012 synset list",
         "licence": licence,
         "classes": class_names(net),

@@ -6,6 +6,11 @@ classes that show the word; `WEAK` are look-alikes and companions: the classifie
 
 from __future__ import annotations
 
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 WORDS: dict[str, str] = {
     # Names of COCO and PASCAL VOC whose WordNet cover is missing, too narrow or too wide.
     "car": "automobile, minivan, racer, grille",
@@ -141,8 +146,8 @@ WORDS: dict[str, str] = {
     "squirrel": "fox squirrel, marmot",
     "rat": "hamster, mink",
     "rabbit": "hare, wood rabbit, angora",
-    "fish": "tench, goldfish, great white shark, tiger shark, hammerhead, electric ray, stingray, barracouta, "
-    "eel, coho, rock beauty, anemone fish, sturgeon, gar, lionfish, puffer",
+    "fish": "tench, goldfish, great white shark, tiger shark, hammerhead, electric ray, stingray, "
+    "barracouta, eel, coho, rock beauty, anemone fish, sturgeon, gar, lionfish, puffer",
     "butterfly": "admiral, ringlet, monarch, cabbage butterfly, sulphur butterfly, lycaenid",
     "bee": "bee, fly",
     "turtle": "loggerhead, leatherback turtle, mud turtle, terrapin, box turtle",
@@ -157,9 +162,10 @@ WORDS: dict[str, str] = {
     "pasta": "carbonara",
     "soup": "consomme, soup bowl, hot pot",
     "salad": "broccoli, cucumber, guacamole",
-    "fruit": "granny smith, strawberry, orange, lemon, fig, pineapple, banana, jackfruit, custard apple, pomegranate",
-    "vegetable": "head cabbage, broccoli, cauliflower, zucchini, spaghetti squash, acorn squash, butternut squash, "
-    "cucumber, artichoke, bell pepper, cardoon, mushroom",
+    "fruit": "granny smith, strawberry, orange, lemon, fig, pineapple, banana, jackfruit, "
+    "custard apple, pomegranate",
+    "vegetable": "head cabbage, broccoli, cauliflower, zucchini, spaghetti squash, acorn squash, "
+    "butternut squash, cucumber, artichoke, bell pepper, cardoon, mushroom",
     "pepper": "bell pepper",
     "corn": "corn, ear",
     "mountain": "alp, volcano",
@@ -281,8 +287,8 @@ ALIASES: dict[str, str] = {
     "police officer, policeman, policewoman, cop, officer": "person",
 }
 
-PEOPLE: tuple[str, ...] = tuple(
-    """person people human man woman child kid boy girl guy lady gentleman bloke chap dude fellow baby infant
+PEOPLE: tuple[str, ...] = (
+    *_split("""person people human man woman child kid boy girl guy lady gentleman bloke chap dude fellow baby infant
     toddler teenager teen adult couple crowd pedestrian passerby bystander onlooker tourist traveler
     traveller visitor guest passenger driver rider cyclist biker bicyclist motorcyclist skateboarder
     skater skier snowboarder surfer swimmer diver runner jogger walker hiker climber player athlete
@@ -294,12 +300,17 @@ PEOPLE: tuple[str, ...] = tuple(
     drummer performer actor actress model spectator audience stranger somebody someone anybody anyone
     everyone everybody figure silhouette individual folk youngster youth senior male female scuba diver
     monk priest clown fireman firefighter postman mailman ballerina astronaut cowboy cheerleader
-    """.split()
-) + ("scuba diver", "baseball player", "passer by", "best man", "football player")
+    """),
+    "scuba diver",
+    "baseball player",
+    "passer by",
+    "best man",
+    "football player",
+)
 
 # Covering a hundred unlike things, or not a thing that can be pointed at.
 TOO_GENERIC: frozenset[str] = frozenset(
-    """entity thing object whole unit artifact artefact matter item instrumentality instrumentation device
+    _split("""entity thing object whole unit artifact artefact matter item instrumentality instrumentation device
     equipment implement structure construction covering commodity consumer_goods organism being
     living_thing animate_thing substance material facility way system product creation article
     conveyance transport container mechanism part piece stuff area place location surface sheet layer
@@ -312,14 +323,14 @@ TOO_GENERIC: frozenset[str] = frozenset(
     depression shelter tube feed pool gate comfort clothes lens hip ear store office worm stand rule
     screen_door post kind home stock set pack game play fall fire light power control range field net
     bank court
-    """.split()
+    """)
 )
 
 # Known words with nothing to show for them: better refused than mistaken for a neighbour in spelling.
-UNKNOWN: tuple[str, ...] = tuple(
-    """tree sky cloud shadow grass sun moon water sea ocean road street sidewalk pavement snow ice sand dirt
+UNKNOWN: tuple[str, ...] = (
+    _split("""tree sky cloud shadow grass sun moon water sea ocean road street sidewalk pavement snow ice sand dirt
     background reflection text watermark logo caption date timestamp wire cable everything nothing
     something anything dragon unicorn ghost alien robot forest bush hedge leaf branch path track rain
     smoke fog light glare dust scratch cone
-    """.split()
+    """)
 )

@@ -1,0 +1,88 @@
+"""Words → mask on real photos: IoU with human masks, and how often absent objects are "found".
+
+Example:
+  python -m benchmarks.ground --data ../shared/data/eval/remove --out runs/benchmark-ground --absent 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from restore import Engine, ObjectNotFoundError
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+def find(engine: Engine, image: np.ndarray, prompt: str) -> np.ndarray:
+    """Mask (H, W) of what the prompt names; empty when it is not found."""
+    try:
+        return engine.segment(image, prompt=prompt).mask
+    except ObjectNotFoundError:
+        return np.zeros(image.shape[:2], bool)
+
+
+def line(name: str, scores: list[float]) -> str:
+    s = np.array(scores)
+    return f"| {name} | {len(s)} | {s.mean():.3f} | {np.median(s):.3f} | {(s >= 0.5).mean():.2f} | {(s == 0).mean():.2f} |"
+
+
+def picture(image: np.ndarray, mask: np.ndarray, truth: np.ndarray, title: str, side: int = 256) -> np.ndarray:
+    """The photo with the found mask in red and the true outline in green."""
+    shown = image.copy()
+    shown[mask] = shown[mask] // 2 + np.array([127, 0, 0], np.uint8)
+    outline = cv2.dilate(truth.astype(np.uint8), np.ones((5, 5), np.uint8)) - truth.astype(np.uint8)
+    shown[outline > 0] = (0, 255, 0)
+    shown = cv2.resize(shown, (side, side), interpolation=cv2.INTER_AREA)
+    cv2.putText(shown, title, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 0), 1)
+    return shown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with index.jsonl, photos and masks")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--absent", type=int, default=0, help="absent classes asked of every photo")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(text) for text in (args.data / "index.jsonl").read_text().splitlines()][: args.limit]
+    engine, rng = Engine(device="cpu"), np.random.default_rng(0)
+    names = sorted({row["object"] for row in rows})
+    scores: dict[str, list[float]] = {}
+    tiles, false_finds, asked = [], 0, 0
+    for row in rows:
+        image = cv2.imread(str(args.data / row["image"]))[..., ::-1].copy()
+        truth = cv2.imread(str(args.data / row["mask"]), cv2.IMREAD_GRAYSCALE) > 127
+        mask = find(engine, image, row["prompt"])
+        score = iou(mask, truth)
+        scores.setdefault(row["object"], []).append(score)
+        print(f"{score:.3f}  {row['prompt']}  {row['image']}", flush=True)
+        tiles.append(picture(image, mask, truth, f"{score:.2f} {row['prompt']}"))
+        # Absent: classes of other photos that this photo's index row does not name; a few may be there unlabelled.
+        others = [name for name in names if name != row["object"]]
+        for name in rng.choice(others, min(args.absent, len(others)), replace=False):
+            asked += 1
+            false_finds += bool(find(engine, image, f"remove every {name}").any())
+    lines = ["| object | photos | mean IoU | median | ≥ 0.5 | missed |", "|---|---|---|---|---|---|"]
+    lines += [line("all", [s for v in scores.values() for s in v]), line("person", scores.get("person", [0.0]))]
+    lines += [line("not person", [s for k, v in scores.items() if k != "person" for s in v])]
+    lines += [line(k, v) for k, v in sorted(scores.items()) if k != "person"]
+    if asked:
+        lines.append(f"\nFalse finds of absent objects: {false_finds} of {asked} ({false_finds / asked:.1%})")
+    (args.out / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    rows_of_tiles = [tiles[i : i + 8] for i in range(0, len(tiles), 8)]
+    blank = np.zeros_like(tiles[0])
+    sheet = np.vstack([np.hstack(r + [blank] * (8 - len(r))) for r in rows_of_tiles])
+    cv2.imwrite(str(args.out / "sheet.png"), sheet[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()

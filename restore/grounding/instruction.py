@@ -1,0 +1,8 @@
+"""Instructions: `parse` words into an `Instruction`, `select` the instances that it means."""
+
+from __future__ import annotations
+
+from .grammar import Instruction, Relation, Selector, parse
+from .selection import Candidate, select
+
+__all__ = ["Candidate", "Instruction", "Relation", "Selector", "parse", "select"]

@@ -1,0 +1,190 @@
+"""Words → ImageNet classes: which outputs of the classifier speak for the object that a user names.
+
+The table (vocabulary.json.gz, built by training/vocabulary.py) is derived from WordNet 3.0, Princeton
+University; its licence stands in the table's header.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import TypedDict
+
+from ..errors import ObjectNotFoundError
+from .nouns import MEASURES, singulars
+
+TABLE = "vocabulary.json.gz"
+SUGGESTIONS = 3
+COMMON = 1500  # suggestions come from this many commonest words
+
+
+class Table(TypedDict):
+    """Content of vocabulary.json.gz; its own header says what the fields hold."""
+
+    about: str
+    source: str
+    licence: str
+    classes: list[str]
+    sets: list[list[int]]
+    words: dict[str, list[int]]
+    plurals: dict[str, str]
+    unmapped: list[str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the classifier knows of a word.
+
+    `word`: the table's word; `classes`: ImageNet class indices (0–999, ascending) that speak for it, empty if
+    only a dedicated head does; `person`: whether it names a person; `similarity`: in (0, 1], 1 where the
+    classes show the word itself, less where they are its nearest relatives.
+    """
+
+    word: str
+    classes: tuple[int, ...]
+    person: bool
+    similarity: float
+
+
+class Vocabulary:
+    """The word table. `load` gives the shared instance."""
+
+    def __init__(self, table: Table) -> None:
+        self._words = table["words"]
+        self._sets = table["sets"]
+        self._plurals = table["plurals"]
+        self._unmapped = frozenset(table["unmapped"])
+        self._classes = table["classes"]
+        self.licence = table["licence"]
+
+    @staticmethod
+    @lru_cache(maxsize=1)
+    def load() -> Vocabulary:
+        """The shipped table, read once."""
+        data = resources.files(__package__).joinpath(TABLE).read_bytes()
+        return Vocabulary(json.loads(gzip.decompress(data)))
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def __contains__(self, word: str) -> bool:
+        return self._exact(_normal(word)) is not None
+
+    def names(self, limit: int | None = None) -> list[str]:
+        """The words, commonest first."""
+        return list(self._words)[:limit]
+
+    def class_name(self, index: int) -> str:
+        """Name of an ImageNet class, 0–999."""
+        return self._classes[index]
+
+    def lookup(self, phrase: str) -> Entry:
+        """The entry of a noun phrase: case, plurals, leading modifiers and small misspellings do not matter.
+
+        The longest known end of the phrase wins: "red sports car" → "sports car" before "car".
+
+        Raises:
+            ObjectNotFoundError: no end of the phrase is a word of the table.
+        """
+        ends = _ends(_head(_normal(phrase)))
+        for end in ends:
+            if word := self._exact(end):
+                return self._entry(word)
+        if not any(self._known(end) for end in ends):
+            for end in ends:
+                if word := self._corrected(end):
+                    return self._entry(word)
+        suggestions = ", ".join(self.suggest(phrase))
+        near = f" (near in spelling: {suggestions})" if suggestions else ""
+        raise ObjectNotFoundError(
+            f"expected an object that the embedded model knows{near}, "
+            f"got {phrase.strip()!r}: use a commoner word, or show the object with a mask, box or point"
+        )
+
+    def suggest(self, phrase: str) -> list[str]:
+        """Up to three common words spelt most like the phrase's last word; none if that is a known word."""
+        ends = _ends(_head(_normal(phrase)))[-1:]
+        if not ends or self._known(ends[0]):
+            return []
+        return difflib.get_close_matches(ends[0], self.names(COMMON), SUGGESTIONS, 0.6)
+
+    def _entry(self, word: str) -> Entry:
+        index, percent, person = self._words[word]
+        runs = self._sets[index]
+        classes = (
+            i for first, last in zip(runs[::2], runs[1::2], strict=True) for i in range(first, last + 1)
+        )
+        return Entry(word, tuple(classes), bool(person), percent / 100)
+
+    def _exact(self, phrase: str) -> str | None:
+        """The table's word for a phrase: as it stands, singular, or written in one word or two."""
+        *first, last = phrase.split() or [""]
+        lasts = [self._plurals[last]] if last in self._plurals else []
+        for form in [last, *lasts, *singulars(last)]:
+            for word in (" ".join([*first, form]), "".join([*first, form])):
+                if word in self._words:
+                    return word
+        return None
+
+    def _known(self, phrase: str) -> bool:
+        return phrase in self._unmapped or any(form in self._unmapped for form in singulars(phrase))
+
+    def _corrected(self, phrase: str) -> str | None:
+        """The commonest word at the least edit distance: one slip up to 6 letters, two from 7 on."""
+        if len(phrase) < 4:
+            return None
+        best, least = None, 2 if len(phrase) < 7 else 3
+        for form in [phrase, *singulars(phrase)]:
+            letters = Counter(form)
+            for word in self._words:
+                if word[0] != form[0] or abs(len(word) - len(form)) >= least or len(word) < 4:
+                    continue
+                if max((letters - Counter(word)).total(), (Counter(word) - letters).total()) >= least:
+                    continue
+                if (distance := edit_distance(form, word)) < least:
+                    best, least = word, distance
+        return best
+
+
+def edit_distance(a: str, b: str) -> int:
+    """Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours, one each.
+
+    Damerau, "A technique for computer detection and correction of spelling errors", CACM 1964.
+    """
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, last, row = row, before, [i]
+        for j, y in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+def _normal(phrase: str) -> str:
+    """Lower case, hyphens as spaces, possessives and punctuation gone."""
+    text = re.sub(r"[’`´]", "'", phrase.lower())
+    text = re.sub(r"'s\b|['.]", "", text)
+    return " ".join(re.sub(r"[^\w]+|_", " ", text).split())
+
+
+def _head(phrase: str) -> str:
+    """The part of "X of Y" that names the object."""
+    x, of, y = phrase.partition(" of ")
+    if not of:
+        return phrase
+    last = x.split()[-1] if x else ""
+    return y if {last, *singulars(last)} & MEASURES else x
+
+
+def _ends(phrase: str) -> list[str]:
+    words = phrase.split()
+    return [" ".join(words[i:]) for i in range(len(words))]

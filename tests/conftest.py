@@ -1,0 +1,38 @@
+"""Pictures the tests make themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+def make_scene(height: int = 160, width: int = 200, seed: int = 0) -> NDArray[np.uint8]:
+    """Sky over textured ground, (H, W, 3) uint8: something to copy from everywhere."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    sky = np.stack([90 + 60 * y / height, 130 + 50 * y / height, np.full(y.shape, 210.0)], -1)
+    stripes = 110 + 30 * np.sin(x / 5) + 20 * np.sin(y / 3)
+    ground = np.stack([stripes, stripes * 0.8, stripes * 0.5], -1)
+    scene = np.where((y > height * 0.45)[..., None], ground, sky) + rng.normal(0, 3, (height, width, 1))
+    return scene.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def scene() -> NDArray[np.uint8]:
+    return make_scene()
+
+
+@pytest.fixture
+def hole(scene: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    mask = np.zeros(scene.shape[:2], bool)
+    mask[70:110, 80:125] = True
+    return mask
+
+
+@pytest.fixture(scope="session")
+def engine() -> object:
+    """The shipped engine, loaded once for all tests."""
+    from restore import Engine
+
+    return Engine(device="cpu")
