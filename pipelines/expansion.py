@@ -17,6 +17,7 @@ Bool = NDArray[np.bool_]
 Int = NDArray[np.int32]
 
 UNITS = 1 << 14  # integer capacity of a cost of 1
+ROUNDS = 6  # of settling clear pixels before the cut: each costs little, but they help less and less
 FORBIDDEN = np.float32(1e4)  # unary of a label without a source; larger than any sum of seams at a pixel
 
 
@@ -35,6 +36,8 @@ class Expansion:
         self.p = np.concatenate([a[(a >= 0) & (b >= 0)] for a, b in pairs])
         self.q = np.concatenate([b[(a >= 0) & (b >= 0)] for a, b in pairs])
         self.count = colour.shape[1]
+        self.seen: Int | None = None  # the labels that the four arrays below belong to
+        self.own = self.own_at_p = self.own_at_q = self.v00 = np.empty(0, np.float32)
 
     def run(self, sweeps: int, rng: np.random.Generator | None = None) -> tuple[Int, float]:
         """Expand every label `sweeps` times, from the cheapest unary on; returns the labels and their energy."""
@@ -48,11 +51,11 @@ class Expansion:
         return labels, self.energy(labels)
 
     def energy(self, labels: Int) -> float:
-        return float(self.unary[labels, np.arange(self.count)].sum() + self._seams(labels, labels).sum())
+        return float(self.unary[labels, np.arange(self.count)].sum() + self._seams(labels)[0].sum())
 
-    def seam_cost(self, labels: Int) -> Float:
+    def seam_cost(self, labels: Int) -> NDArray[np.float64]:
         """Each pixel's half of the seams it takes part in (n,)."""
-        half = self._seams(labels, labels) / 2
+        half = self._seams(labels)[0] / 2
         return self._to_nodes(half, half)
 
     def expand(self, labels: Int, alpha: int) -> bool:
@@ -60,71 +63,86 @@ class Expansion:
         free = self.allowed[alpha] & (labels != alpha)
         if not free.any():
             return False
-        cost, link = self._move(labels, alpha, free)
-        taken, open_ = self._decide(cost, link, free)
+        cost, live, link = self._move(labels, alpha, free)
+        taken, open_, live, link = self._decide(cost, live, link, free)
         if open_.any():
-            self._cut(cost, link, taken, open_)
+            self._cut(cost, live, link, taken, open_)
         labels[taken] = alpha
         return bool(taken.any())
 
-    def _seams(self, a: Int, b: Int) -> Float:
-        """V(a_p, b_q) of every link (p, q)."""
-        difference = self.colour[a[self.p], self.p] - self.colour[b[self.q], self.p]
-        other = self.colour[a[self.p], self.q] - self.colour[b[self.q], self.q]
-        return _norm(difference) + _norm(other)
+    def _seams(self, labels: Int) -> tuple[Float, Float, Float]:
+        """V of every link (e,), and what each end's label would bring to the other end (e, 3): p's to q, q's to p."""
+        a, b = labels[self.p], labels[self.q]
+        there, back = self.colour[a, self.q], self.colour[b, self.p]
+        own = self.colour[labels, np.arange(self.count)]
+        return _norm(own[self.p] - back) + _norm(there - own[self.q]), there, back
 
     def _to_nodes(self, at_p: NDArray[np.floating], at_q: NDArray[np.floating]) -> NDArray[np.float64]:
         return np.bincount(self.p, at_p, self.count) + np.bincount(self.q, at_q, self.count)
 
-    def _move(self, labels: Int, alpha: int, free: Bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The move as a cost of taking alpha (n,) plus a cost of each link (e,) whose ends then differ.
+    def _move(
+        self, labels: Int, alpha: int, free: Bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        """The move as a cost of taking alpha (n,) plus, of the links whose ends are free, index and cost if they differ.
 
         Whole numbers, in UNITS. With x = 1 for taking, V(x_p, x_q) has V11 = 0, so up to a constant it is
         (V10 - V01 - V00)/2 · x_p + (V01 - V10 - V00)/2 · x_q + (V01 + V10 - V00)/2 · [x_p ≠ x_q].
         """
-        p, q = self.p, self.q
-        new = np.full_like(labels, alpha)
+        p, q, nodes = self.p, self.q, np.arange(self.count)
+        if self.seen is None or not np.array_equal(labels, self.seen):  # what depends on the labels alone outlives idle expansions
+            self.seen, self.own = labels.copy(), self.colour[labels, nodes]
+            self.v00, self.own_at_q, self.own_at_p = self._seams(labels)
+        new = self.colour[alpha]
+        apart = _norm(self.own - new)
+        v00 = self.v00
+        v01 = apart[p] + _norm(self.own_at_q - new[q])
+        v10 = apart[q] + _norm(self.own_at_p - new[p])
         both, one = free[p] & free[q], free[p] ^ free[q]
-        v00, v01, v10 = self._seams(labels, labels), self._seams(labels, new), self._seams(new, labels)
         at_p = np.where(both, (v10 - v01 - v00) / 2, np.where(one, v10 - v00, 0))
         at_q = np.where(both, (v01 - v10 - v00) / 2, np.where(one, v01 - v00, 0))
-        nodes = np.arange(self.count)
         cost = self.unary[alpha] - self.unary[labels, nodes] + self._to_nodes(at_p, at_q)
-        link = np.where(both, np.maximum(v01 + v10 - v00, 0) / 2, 0)
-        return np.rint(cost * UNITS), np.rint(link * UNITS)
+        live = np.flatnonzero(both)
+        link = np.rint(np.maximum(v01 + v10 - v00, 0)[live] * (UNITS / 2)).astype(np.float64)
+        return np.rint(cost * UNITS), live[link > 0], link[link > 0]
 
-    def _decide(self, cost: NDArray[np.float64], link: NDArray[np.float64], free: Bool) -> tuple[Bool, Bool]:
-        """Settle pixels that outweigh all their links, folding them into `cost` and `link` (in place).
+    def _decide(
+        self, cost: NDArray[np.float64], live: NDArray[np.int64], link: NDArray[np.float64], free: Bool
+    ) -> tuple[Bool, Bool, NDArray[np.int64], NDArray[np.float64]]:
+        """Settle pixels that outweigh all their links, folding them into `cost` (in place), for a few rounds.
 
-        Returns which pixels take the label, and which are still open.
+        Returns which pixels take the label, which are still open, and the links between open ones.
         """
-        p, q = self.p, self.q
         open_, taken = free.copy(), np.zeros_like(free)
-        while (open_ & (cost < 0)).any():
-            links = self._to_nodes(link, link)
+        for _ in range(ROUNDS):
+            p, q = self.p[live], self.q[live]
+            links = np.bincount(p, link, self.count) + np.bincount(q, link, self.count)
             take = open_ & (cost < 0) & (-cost >= links)
             settled = take | (open_ & (cost >= links))
-            if not settled.any():
-                return taken, open_
             taken |= take
             open_ &= ~settled
-            toll = np.where(take, -1.0, 1.0)
-            cost += self._to_nodes(link * toll[q] * settled[q], link * toll[p] * settled[p])
-            link[settled[p] | settled[q]] = 0
-        return taken, np.zeros_like(open_)
+            toll = np.where(take, -1.0, 1.0) * settled
+            cost += np.bincount(p, link * toll[q], self.count) + np.bincount(q, link * toll[p], self.count)
+            keep = ~(settled[p] | settled[q])
+            live, link = live[keep], link[keep]
+            if not (open_ & (cost < 0)).any():
+                return taken, np.zeros_like(open_), live, link
+            if settled.sum() < open_.sum() / 50:
+                break
+        return taken, open_, live, link
 
-    def _cut(self, cost: NDArray[np.float64], link: NDArray[np.float64], taken: Bool, open_: Bool) -> None:
+    def _cut(
+        self, cost: NDArray[np.float64], live: NDArray[np.int64], link: NDArray[np.float64], taken: Bool, open_: Bool
+    ) -> None:
         """Settle the open pixels by minimum cut: the source side takes the label."""
         index = np.cumsum(open_) - 1
         nodes = int(index[-1]) + 1
         source, sink = nodes, nodes + 1
-        live = link > 0
-        p, q, both = index[self.p[live]], index[self.q[live]], link[live]
+        p, q = index[self.p[live]], index[self.q[live]]
         own = cost[open_]
         wants, minds = np.flatnonzero(own < 0), np.flatnonzero(own > 0)
         rows = np.concatenate([p, q, np.full_like(wants, source), minds])
         columns = np.concatenate([q, p, wants, np.full_like(minds, sink)])
-        capacity = np.concatenate([both, both, -own[wants], own[minds]]).astype(np.int32)
+        capacity = np.concatenate([link, link, -own[wants], own[minds]]).astype(np.int32)
         graph = csr_array(coo_array((capacity, (rows, columns)), shape=(nodes + 2, nodes + 2)))
         flow = maximum_flow(graph, source, sink, method="dinic").flow
         residual = csr_array(graph - flow)

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ class Engine:
     Raises ModelUnavailableError for an unknown model or a device that is not there.
     """
 
-    def __init__(self, model: str = "builtin", device: str = "auto", settings: Settings | None = None) -> None:
+    def __init__(self, model: str | None = None, device: str | None = None, settings: Settings | None = None) -> None:
         self.settings = (settings or Settings()).updated(model=model, device=device)
         if self.settings.model != "builtin":
             raise ModelUnavailableError(f"expected model 'builtin', got '{self.settings.model}'; no other is installed")
@@ -229,10 +229,10 @@ class Engine:
 
     def _ground(self, pixels: Image, instruction: Instruction) -> tuple[list[Instance], list[Instance]]:
         """(chosen instances, the others of the same name). Raises ObjectNotFoundError."""
-        found = self._named(pixels, instruction.object)
+        found = self._named(pixels, instruction.phrase)
         related = None
         if instruction.relation is not None:
-            related = [_found(i) for i in self._named(pixels, instruction.relation.target.object)]
+            related = [_found(i) for i in self._named(pixels, instruction.relation.target.phrase)]
         size = (pixels.shape[1], pixels.shape[0])
         keep = select([_found(i) for i in found], instruction, size, related) if found else []
         if not keep:
@@ -372,3 +372,28 @@ def _found(instance: Instance) -> Found:
 def _call(callback: Callable[..., Any] | None, *values: Any) -> None:
     if callback is not None and callback(*values) is False:
         raise Cancelled("stopped by the caller before the result was complete; nothing was written")
+
+
+@cache
+def _engine(model: str | None, device: str | None) -> Engine:
+    return Engine(model, device)
+
+
+def inpaint(image: AnyImage, *, model: str | None = None, device: str | None = None, **options: Any) -> InpaintResult:
+    """`Engine.inpaint` on an engine that is kept for the next call; same options."""
+    return _engine(model, device).inpaint(image, **options)
+
+
+def refine(image: AnyImage, *, model: str | None = None, device: str | None = None, **options: Any) -> InpaintResult:
+    """`Engine.refine` on an engine that is kept for the next call; same options."""
+    return _engine(model, device).refine(image, **options)
+
+
+def segment(image: AnyImage, *, prompt: str | None = None, point: Sequence[int] | None = None) -> Segmentation:
+    """`Engine.segment` on an engine that is kept for the next call."""
+    return _engine(None, None).segment(image, prompt=prompt, point=point)
+
+
+def assess(image: AnyImage, *, mask: AnyMask = None) -> Assessment:
+    """`Engine.assess` on an engine that is kept for the next call."""
+    return _engine(None, None).assess(image, mask=mask)

@@ -123,7 +123,8 @@ def _verdict(result: InpaintResult) -> str:
     undone = len(result.passes) - 1 - result.passes.index(kept[-1])
     return {
         "threshold": f"{stopped}: artifacts cover {left} of the hole, within {limit}.",
-        "budget": f"{stopped}, as many as were allowed: artifacts still cover {left} of the hole, above {limit}.",
+        "budget": f"{stopped}, as many as were allowed: "
+        f"artifacts still cover {left} of the hole, above {limit}.",
         "no-gain": f"{stopped}: the last {undone} brought no gain and were rolled back. "
         f"Artifacts still cover {left} of the hole, above {limit}.",
     }.get(result.stop, f"{stopped}: {result.stop}.")
@@ -220,7 +221,7 @@ def _details(result: InpaintResult) -> str:
         "system": platform.platform(),
     }
     models = {name: f"sha256 {entry['sha256']}" for name, entry in _models().items()}
-    tables = {
+    tables: dict[str, Mapping[str, Any]] = {
         "Region": region,
         "Timings": timings,
         "Settings": asdict(result.settings),
@@ -279,7 +280,7 @@ def _maps(result: InpaintResult, shown: Sequence[int]) -> str:
     ramp = "linear-gradient(90deg, rgb{}, rgb{})".format(*HEAT)
     legend = (
         f'<span class="key" style="background: rgb{HOLE_LINE}"></span>edge of the hole'
-        f'<span class="key" style="width: 3em; background: {ramp}"></span>probability of an artifact, 0 to 100 %'
+        f'<span class="key" style="width: 3em; background: {ramp}"></span>artifact probability, 0 to 100 %'
         '<span class="key" style="border: 2px solid currentColor"></span>counted as artifact'
     )
     return _section(
@@ -342,7 +343,7 @@ def _text(value: Any) -> str:
 
 def _percent(share: float) -> str:
     """Three digits; unlike a fixed number of places, this never shows 5.04 % as within a limit of 5 %."""
-    return "under 0.001 %" if 0 < share < 1e-5 else f"{100 * share:.3g} %"
+    return "under 0.001\u00a0%" if 0 < share < 1e-5 else f"{100 * share:.3g}\u00a0%"
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -66,20 +66,21 @@ def artifact_map(area: Area) -> RGB:
     scale = MAP_SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    ground, probability, hole, artifacts = (
-        cv2.resize(np.asarray(a, np.float32), size, interpolation=kernel)
+    picture, probability, hole, artifacts = (  # sized down first: a window of a large photo is heavy
+        cv2.resize(a, size, interpolation=kernel)
         for a in (
-            cv2.cvtColor(area.image, cv2.COLOR_RGB2GRAY),
+            area.image,
             area.judgement.probability,
-            area.hole,
-            area.judgement.artifacts,
+            area.hole.astype(np.uint8) * 255,
+            area.judgement.artifacts.astype(np.uint8) * 255,
         )
     )
+    ground = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     heat = (1 - probability[..., None]) * HEAT[0] + probability[..., None] * HEAT[1]
     weight = 0.8 * np.sqrt(probability)[..., None]
     image = np.asarray((1 - weight) * (40 + 0.75 * ground[..., None]) + weight * heat, np.uint8)
-    image[_edge(artifacts > 0.5, 1)] = 255
-    image[_edge(hole > 0.5, 2)] = HOLE_LINE
+    image[_edge(artifacts > 127, 1)] = 255
+    image[_edge(hole > 127, 2)] = HOLE_LINE
     return image
 
 
@@ -112,7 +113,7 @@ def _span(middle: float, side: int, limit: int) -> slice:
 
 
 def _edge(mask: Mask, width: int) -> Mask:
-    """The pixels of `mask` within `width` of its outside; beyond the picture is outside, which closes lines."""
+    """The pixels of `mask` within `width` of its outside, to which all beyond the picture belongs."""
     around = np.pad(mask.astype(np.uint8), width)
     eroded = cv2.erode(around, np.ones((3, 3), np.uint8), iterations=width)[width:-width, width:-width]
     edge: Mask = mask & (eroded == 0)

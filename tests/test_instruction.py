@@ -153,7 +153,8 @@ def test_refusals_are_one_line_with_advice(text: str, says: str) -> None:
     with pytest.raises(InputError) as caught:
         parse(text)
     assert says in str(caught.value)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,11 @@ chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard
 toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"""
 VOC = "aeroplane,motorbike,sofa,tvmonitor,pottedplant,diningtable"
 # Words for which the classifier has only look-alikes and companions.
-WEAK = """giraffe,fire hydrant,suitcase,frisbee,snowboard,skateboard,surfboard,baseball bat,baseball glove,fork,
+WEAK = """
+giraffe,fire hydrant,suitcase,frisbee,snowboard,skateboard,surfboard,baseball bat,baseball glove,fork,
 carrot,scissors,toothbrush"""
-PEOPLE = """person,people,man,woman,child,kid,boy,girl,guy,lady,pedestrian,tourist,player,bride,baby,crowd,men,
+PEOPLE = """
+person,people,man,woman,child,kid,boy,girl,guy,lady,pedestrian,tourist,player,bride,baby,crowd,men,
 women,children,photobomber,cyclist,police officer,firefighter,tennis player,old woman,waiter,fishermen"""
 ONE = """dining table,toilet,cow,person,bench,train,stop sign,suitcase,tv,refrigerator,truck,teddy bear,
 potted plant,sink"""
@@ -46,7 +48,8 @@ def test_coco_and_voc_names(vocabulary: Vocabulary, name: str) -> None:
     entry = vocabulary.lookup(name)
     assert entry.person == (name == "person")
     assert entry.classes or entry.person
-    assert list(entry.classes) == sorted(set(entry.classes)) and all(0 <= i < 1000 for i in entry.classes)
+    assert list(entry.classes) == sorted(set(entry.classes))
+    assert all(0 <= i < 1000 for i in entry.classes)
     assert (entry.similarity < 1) == (name in listed(WEAK))
 
 
@@ -113,7 +116,8 @@ def test_unknown_words_are_refused_not_guessed(vocabulary: Vocabulary, phrase: s
     with pytest.raises(ObjectNotFoundError) as caught:
         vocabulary.lookup(phrase)
     assert caught.value.exit_code == 3
-    assert "\n" not in str(caught.value) and "mask, box or point" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "mask, box or point" in str(caught.value)
 
 
 def test_refusal_names_words_near_in_spelling(vocabulary: Vocabulary) -> None:
@@ -151,7 +155,8 @@ def test_table_is_small_quick_and_licensed() -> None:
     assert time.perf_counter() - start < 0.5  # about 0.03 s on an idle core
     assert Vocabulary.load() is vocabulary
     assert "Princeton University" in vocabulary.licence
-    assert vocabulary.names(50) == vocabulary.names()[:50] and len(vocabulary) > 5000
+    assert vocabulary.names(50) == vocabulary.names()[:50]
+    assert len(vocabulary) > 5000
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ Example:
   python -m training.make_fills --photos runs/draft/photos --out runs/fills --count 20000 \\
       --shapes ../shared/data/hole-shapes.npz --draft runs/draft/weights.safetensors
 
-OUT/0000, 0001, … hold truth.npy and fill.npy (n, 256, 256, 3) uint8 RGB, mask.npy (n, 256, 256) uint8 in
-{0, 1} and method.npy (n,) uint8, an index into METHODS; open them with `mmap_mode="r"`. Outside the mask fill
-and truth are equal. Sample i depends on --seed and i alone: runs may be split by --start. Shards on disk
-are kept, so an interrupted run goes on where it stopped.
+Every photo gets four fills of one hole: two shift maps of different faithfulness (what the engine chooses
+between), one blurred kind and one of another kind. OUT/0000, 0001, … hold truth.npy (n, 256, 256, 3) uint8 RGB,
+fill.npy (n, 4, 256, 256, 3), mask.npy (n, 256, 256) in {0, 1} and method.npy (n, 4), indices into METHODS; open
+them with `mmap_mode="r"`. Outside the mask fill and truth are equal. Photo i depends on --seed and i alone: runs
+may be split by --start. Shards on disk are kept, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,18 +32,10 @@ from restore.pipelines.draft_net import DraftConfig, DraftNet
 from restore.pipelines.smooth import push_pull
 from training.data import Holes, PhotoCache, random_crop
 
-SIZE, SHARD = 256, 1000
-# name: how often, against the others. The slow ones (0.3–1 s against 0.02 s) are rarer than they deserve.
-METHODS = {
-    "telea": 1.0,
-    "ns": 0.7,
-    "smooth": 1.0,
-    "blurred": 1.0,
-    "copied": 1.5,
-    "draft": 1.5,
-    "patchmatch": 0.5,
-    "shiftmap": 0.7,
-}
+SIZE, SHARD = 256, 100
+METHODS = ("shiftmap", "draft", "smooth", "blurred", "telea", "ns", "copied", "patchmatch")
+BLURRED, OTHERS = METHODS[1:4], METHODS[4:]
+FAITHFULNESS = (0.05, 0.15, 0.7, 2.0)
 Method = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -99,21 +93,23 @@ def draft(net: DraftNet, truth: np.ndarray, mask: np.ndarray, rng: np.random.Gen
     return np.round(out.clip(0, 1) * 255).astype(np.uint8)
 
 
-def copied_by_shift_map(
-    guide: Method, truth: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """The builtin's shift map at a random faithfulness, its seams closed or, some of the time, left."""
+def shift_maps(
+    guide: Method, truth: np.ndarray, mask: np.ndarray, count: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """`count` fills by the builtin's shift map, each of another faithfulness; seams closed or, rarely, left."""
     image, hole = np.asarray(truth / 255, np.float32), mask.astype(bool)
-    side, faithful = int(rng.choice([96, 128])), float(rng.choice([0.05, 0.15, 0.7]))
-    options = shift_map.ShiftMapOptions(side=side, lam=faithful)
+    options = shift_map.ShiftMapOptions(side=int(rng.choice([96, 128])))
     small, small_hole = seams.shrink(image, hole, options.side)
+    labels = shift_map.offsets(small, small_hole, options)
     wanted = np.where(hole[..., None], guide(truth, mask, rng).astype(np.float32) / 255, image)
     wanted = np.asarray(cv2.resize(wanted, small.shape[1::-1], interpolation=cv2.INTER_AREA), np.float32)
-    labels = shift_map.offsets(small, small_hole, options)
-    solved = shift_map.solve(small, small_hole, wanted, labels, options, rng=rng)
-    composite = seams.compose(image, hole, solved)
-    filled = composite.image if rng.random() < 0.3 else seams.close_seams(composite)
-    return np.round(filled.clip(0, 1) * 255).astype(np.uint8)
+    out = []
+    for lam in rng.choice(FAITHFULNESS, count, replace=False):
+        solved = shift_map.solve(small, small_hole, wanted, labels, replace(options, lam=float(lam)), rng=rng)
+        composite = seams.compose(image, hole, solved)
+        filled = composite.image if rng.random() < 0.15 else seams.close_seams(composite)
+        out.append(np.round(filled.clip(0, 1) * 255).astype(np.uint8))
+    return out
 
 
 def load_draft(weights: Path) -> DraftNet:
@@ -137,11 +133,9 @@ def available(weights: Path | None) -> dict[str, Method]:
         "smooth": smooth,
         "blurred": blurred,
         "copied": copied,
-        "shiftmap": partial(copied_by_shift_map, smooth),
     }
     if weights is not None:
         methods["draft"] = partial(draft, load_draft(weights))
-        methods["shiftmap"] = partial(copied_by_shift_map, methods["draft"])
     try:
         import patchmatch_cython  # noqa: F401
     except ImportError:
@@ -151,15 +145,16 @@ def available(weights: Path | None) -> dict[str, Method]:
 
 def sample(
     i: int, seed: int, cache: PhotoCache, holes: Holes, methods: dict[str, Method]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Truth, mask, fill and method of sample `i`."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Truth, mask, four fills and their methods of photo `i`."""
     rng = np.random.default_rng([seed, i])
     truth = random_crop(cache[int(rng.integers(len(cache)))], SIZE, rng, least=0.7)
     mask = holes.sample(SIZE, rng)
-    weights = np.array([METHODS[name] for name in methods])
-    name = list(methods)[rng.choice(len(methods), p=weights / weights.sum())]
-    filled = methods[name](truth.copy(), mask.copy(), rng)
-    return truth, mask, np.where(mask[..., None], filled, truth), name
+    names = [str(rng.choice([name for name in kind if name in methods])) for kind in (BLURRED, OTHERS)]
+    guide = methods[str(rng.choice([name for name in ("draft", "draft", "smooth") if name in methods]))]
+    fills = shift_maps(guide, truth, mask, 2, rng) + [methods[name](truth.copy(), mask.copy(), rng) for name in names]
+    pasted = np.where(mask[..., None], np.stack(fills), truth)
+    return truth, mask, pasted, ["shiftmap", "shiftmap", *names]
 
 
 def main() -> None:
@@ -169,34 +164,26 @@ def main() -> None:
     parser.add_argument("--shapes", type=Path, help="hole-shapes.npz (default: strokes and boxes only)")
     parser.add_argument("--draft", type=Path, help="weights of the draft network (default: no drafts)")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=20000)
-    parser.add_argument("--start", type=int, default=0, help=f"first sample, a multiple of {SHARD}")
+    parser.add_argument("--count", type=int, default=5000, help="photos")
+    parser.add_argument("--start", type=int, default=0, help=f"first photo, a multiple of {SHARD}")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     cache, holes, methods = PhotoCache(args.photos), Holes(args.shapes), available(args.draft)
-    index = {name: k for k, name in enumerate(METHODS)}
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    begun = time.process_time()
     for first in range(args.start, args.start + args.count, SHARD):
-        n = min(SHARD, args.start + args.count - first)
         folder = args.out / f"{first // SHARD:04d}"
         if folder.exists():
             continue
-        truth, fill = (np.empty((n, SIZE, SIZE, 3), np.uint8) for _ in range(2))
-        mask, method = np.empty((n, SIZE, SIZE), np.uint8), np.empty(n, np.uint8)
-        for i in range(n):
-            begun = time.process_time()
-            truth[i], mask[i], fill[i], name = sample(first + i, args.seed, cache, holes, methods)
-            method[i] = index[name]
-            seconds[name].append(time.process_time() - begun)
+        rows = [sample(i, args.seed, cache, holes, methods) for i in range(first, first + SHARD)]
         unfinished = folder.with_suffix(".part")
         unfinished.mkdir(parents=True, exist_ok=True)
-        for key, array in (("truth", truth), ("mask", mask), ("fill", fill), ("method", method)):
-            np.save(unfinished / f"{key}.npy", array)
+        for key, column in zip(("truth", "mask", "fill"), zip(*(row[:3] for row in rows), strict=True), strict=True):
+            np.save(unfinished / f"{key}.npy", np.stack(column))
+        np.save(unfinished / "method.npy", np.array([[METHODS.index(name) for name in row[3]] for row in rows], np.uint8))
         os.rename(unfinished, folder)
-        means = {name: f"{np.mean(s):.3f} s × {len(s)}" for name, s in seconds.items() if s}
-        print(f"{first + n} samples, {sum(map(sum, seconds.values())):.0f} s", means, flush=True)
+        print(f"{first + SHARD} photos, {time.process_time() - begun:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,21 @@ PERSON, ANIMAL = "00007846", "00015388"
 # worker, entertainer, contestant, traveler, relative, professional, serviceman, musician (twice), athlete,
 # performer, juvenile.
 ROLES = frozenset(
-    ("09632518", "09616922", "09613191", "09629752", "10235549", "10480253", "10582746", "10340312")
-    + ("10339966", "09820263", "10415638", "09622049")
+    f"{offset:08d}"
+    for offset in (
+        9632518,
+        9616922,
+        9613191,
+        9629752,
+        10235549,
+        10480253,
+        10582746,
+        10340312,
+        10339966,
+        9820263,
+        10415638,
+        9622049,
+    )
 )
 OFFENSIVE = re.compile(
     "offensive|slur|derogat|disparag|obscen|pejorativ|vulgar|insult|contempt|slang|prostitut"

@@ -288,7 +288,8 @@ ALIASES: dict[str, str] = {
 }
 
 PEOPLE: tuple[str, ...] = (
-    *_split("""person people human man woman child kid boy girl guy lady gentleman bloke chap dude fellow baby infant
+    *_split("""
+    person people human man woman child kid boy girl guy lady gentleman bloke chap dude fellow baby infant
     toddler teenager teen adult couple crowd pedestrian passerby bystander onlooker tourist traveler
     traveller visitor guest passenger driver rider cyclist biker bicyclist motorcyclist skateboarder
     skater skier snowboarder surfer swimmer diver runner jogger walker hiker climber player athlete
@@ -310,7 +311,8 @@ PEOPLE: tuple[str, ...] = (
 
 # Covering a hundred unlike things, or not a thing that can be pointed at.
 TOO_GENERIC: frozenset[str] = frozenset(
-    _split("""entity thing object whole unit artifact artefact matter item instrumentality instrumentation device
+    _split("""
+    entity thing object whole unit artifact artefact matter item instrumentality instrumentation device
     equipment implement structure construction covering commodity consumer_goods organism being
     living_thing animate_thing substance material facility way system product creation article
     conveyance transport container mechanism part piece stuff area place location surface sheet layer
@@ -327,10 +329,10 @@ TOO_GENERIC: frozenset[str] = frozenset(
 )
 
 # Known words with nothing to show for them: better refused than mistaken for a neighbour in spelling.
-UNKNOWN: tuple[str, ...] = (
-    _split("""tree sky cloud shadow grass sun moon water sea ocean road street sidewalk pavement snow ice sand dirt
+UNKNOWN: tuple[str, ...] = _split("""
+    tree sky cloud shadow grass sun moon water sea ocean road street sidewalk pavement snow ice sand dirt
     background reflection text watermark logo caption date timestamp wire cable everything nothing
     something anything dragon unicorn ghost alien robot forest bush hedge leaf branch path track rain
-    smoke fog light glare dust scratch cone
+    smoke fog light glare dust scratch cone papoose
+    gypsy tramp lascar fellah
     """)
-)

@@ -21,11 +21,13 @@ IRREGULAR = {
     "grooves": "groove",
 }  # fmt: skip
 # End in s in the singular, or have no singular.
-SINGULAR = _words("""bus gas lens canvas atlas iris tennis christmas glasses sunglasses eyeglasses spectacles scissors
+SINGULAR = _words(
+    """bus gas lens canvas atlas iris tennis christmas glasses sunglasses eyeglasses spectacles scissors
     pants jeans
     shorts trousers binoculars goggles pliers tongs tights leggings pajamas pyjamas clothes headphones
     chassis clematis
-    ibis trellis series species mantis pancreas gallows barracks""")
+    ibis trellis series species mantis pancreas gallows barracks"""
+)
 
 
 def singulars(word: str) -> list[str]:
