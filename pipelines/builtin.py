@@ -106,7 +106,10 @@ class BuiltinPipeline:
         full, hole = image[0].permute(1, 2, 0).numpy(), mask[0, 0].numpy() > 0.5
         small, small_hole = shrink(full, hole, self.options.side)
         size = small_hole.shape[1], small_hole.shape[0]
-        small_barred = None if barred is None else cv2.resize(barred.astype(np.uint8), size) > 0
+        small_barred = None
+        if barred is not None:  # a cell with any barred pixel is barred, and one more around for rounding
+            share = cv2.resize(barred.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            small_barred = cv2.dilate((share > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         small_penalty = None if penalty is None else cv2.resize(penalty, size, interpolation=cv2.INTER_AREA)
         x, m = _nchw(small), torch.from_numpy(small_hole)[None, None].float()
         draft, error = self._draft(x, m)

@@ -20,7 +20,7 @@ from restore.errors import InputError
 from restore.pipelines.offsets import Transforms
 from restore.pipelines.shift_map import ShiftMap
 
-STEP = 0.12  # colour step at which a seam's weight has fallen to a half
+STEP = 0.25  # colour step at which a seam's weight has fallen to a half
 SCREEN = 0.004  # pull towards the copied colour, per pixel of a crop of REFERENCE pixels
 REFERENCE = 256  # long side of the crop at which SCREEN holds; larger crops spread corrections further
 DIRECT = 3000  # up to this many unknowns are solved by factorisation
@@ -104,7 +104,7 @@ def close_seams(composite: Composite) -> Array:
     """The composite (H, W, 3) with the steps across its seams spread out; known pixels unchanged.
 
     Minimises Σ w_pq ‖u_p − u_q + r_pq‖² + s Σ ‖u_p‖² over corrections u of the hole, u = 0 on known pixels;
-    r_pq is the part of the step across a seam that neither side's source has; w = 1/(1 + (|r|/0.12)²).
+    r_pq is the part of the step across a seam that neither side's source has; w = 1/(1 + (|r|/STEP)²).
     """
     mask = composite.mask
     screen = SCREEN * min(1.0, REFERENCE / max(mask.shape)) ** 2

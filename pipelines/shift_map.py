@@ -81,7 +81,6 @@ def offsets(
     mask: Bool,
     options: ShiftMapOptions,
     barred: Bool | None = None,
-    guide: Array | None = None,
 ) -> Labels:
     """The candidate labels of a crop, to be shared by all `solve` calls on it.
 

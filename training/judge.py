@@ -105,16 +105,19 @@ def main() -> None:
     recipe = args.recipe
     lite0 = Lite0().eval().requires_grad_(False).to(memory_format=torch.channels_last)
     lite0.load_state_dict(load_file("restore/weights/lite0.safetensors"))
-    folders = sorted(p for source in args.data for p in source.iterdir() if (p / "fill.npy").exists())
-    shards = [Shard.open(folder, lite0) for folder in folders]
-    print(sum(len(s.truth) for s in shards), "photos,", shards[0].fill.shape[1], "fills each", flush=True)
+    shards: dict[Path, Shard] = {}
     net = JudgeNet(lite0).to(memory_format=torch.channels_last)
     trainer = Trainer(net, [p for p in net.parameters() if p.requires_grad], recipe, args)
     while trainer.progress < 1:
+        if trainer.step % 250 == 0 or not shards:  # shards that are finished meanwhile join in
+            for folder in sorted(p for source in args.data for p in source.iterdir() if (p / "fill.npy").exists()):
+                if folder.suffix != ".part" and folder not in shards:
+                    shards[folder] = Shard.open(folder, lite0)
+            print(sum(len(s.truth) for s in shards.values()), "photos", flush=True)
         rng = np.random.default_rng([recipe["seed"], trainer.step])
         batch, group = [], []
         for g in range(recipe["photos"]):
-            shard = shards[rng.integers(len(shards))]
+            shard = list(shards.values())[rng.integers(len(shards))]
             found = pictures(shard, int(rng.integers(len(shard.truth))), lite0, rng)
             batch += found
             group += [g] * len(found)

@@ -15,9 +15,14 @@ from restore.backbone import Lite0
 from restore.grounding.segmenter import Features, Segmenter, click_map
 
 SIDE = 512  # long side of the first look
+EVIDENCE_SIDES = (384, 768)  # evidence is looked for at these sizes too: large things show at the small one
 ZOOM_SIDE = 384  # long side of the second look at one object
 ZOOM_CONTEXT = 0.35  # context around an object in the second look, share of its box
 OUTLINE_SIDE = 1024  # long side at which the outline is fitted to the photo's edges
+CORE = 0.4  # an object has pixels of at least this probability,
+REACH = 0.15  # and hangs together at this one: arms and tails are less certain than trunks
+EXTENT = 0.4  # probability of its outline
+SURE = 0.5  # evidence from which an object's probability counts in full
 FOUND = 0.35  # least score of an object that counts as found
 LEAST_AREA = 0.0004  # smaller specks are not objects (share of the photo)
 
@@ -44,11 +49,14 @@ class Grounder:
 
     def find(self, image: Image, classes: tuple[int, ...], person: bool) -> list[Instance]:
         """Instances of ImageNet `classes` (any of them), or of people, best first; none = empty list."""
-        coarse = self._look(image, SIDE, classes, person)
+        coarse = self._look(image, SIDE, classes, person, EVIDENCE_SIDES)
         parts = []
-        for part in _components(coarse > 0.4, LEAST_AREA):
+        for part in _components(coarse > REACH, LEAST_AREA):
+            core = part & (coarse > CORE)
+            if not core.any():
+                continue
             probability = self._zoom(image, part, classes, person, coarse)
-            parts.append((probability, float(np.sort(probability[part])[-max(1, part.sum() // 2) :].mean())))
+            parts.append((probability, float(np.sort(probability[core])[-max(1, core.sum() // 2) :].mean())))
         instances: list[Instance] = []
         for probability, score in parts:
             mask = _outline(image, probability)
@@ -64,7 +72,7 @@ class Grounder:
         cell = torch.tensor([[point[0], point[1]]], device=self.device).float() * scale / 16
         logit, _ = self._decode(f, click_map(cell, h, w), True)
         probability = _unfit(logit, small, image.shape)
-        zoom = self._crop_box(probability > 0.4, image.shape, point)
+        zoom = self._crop_box(probability > CORE, image.shape, point)
         x, y, zw, zh = zoom
         crop = np.ascontiguousarray(image[y : y + zh, x : x + zw])
         small, scale = _fit(crop, ZOOM_SIDE)
@@ -80,17 +88,20 @@ class Grounder:
         mask = mask & (labels == labels[point[1], point[0]]) if mask[point[1], point[0]] else mask
         return Instance(mask, float(probability[point[1], point[0]]))
 
-    def _look(self, image: Image, side: int, classes: tuple[int, ...], person: bool) -> NDArray[np.float32]:
-        """Probability (H, W) of the prompted class."""
+    def _look(
+        self, image: Image, side: int, classes: tuple[int, ...], person: bool, more: tuple[int, ...] = ()
+    ) -> NDArray[np.float32]:
+        """Probability (H, W) of the prompted class; its evidence is the greatest over `side` and the sides in `more`."""
         small, _ = _fit(image, side)
         f = self._encode(small)
-        h, w = f.stride16.shape[-2:]
+        cells = f.stride16.shape[-2:]
         if person:
-            return _unfit(self._decode(f, torch.zeros(1, 1, h, w, device=self.device), False)[1], small, image.shape)
-        evidence = f.evidence(list(classes)).clamp(0, 1)
-        prompt = F.interpolate(evidence, size=(h, w), mode="bilinear", align_corners=False)
+            return _unfit(self._decode(f, torch.zeros(1, 1, *cells, device=self.device), False)[1], small, image.shape)
+        looks = [f, *(self._encode(_fit(image, other)[0]) for other in more)]
+        maps = [F.interpolate(x.evidence(list(classes)), size=cells, mode="bilinear", align_corners=False) for x in looks]
+        prompt = torch.stack(maps).amax(0).clamp(0, 1)
         probability = _unfit(self._decode(f, prompt, False)[0], small, image.shape)
-        return probability * min(1.0, float(evidence.max()) / 0.5)
+        return probability * min(1.0, float(prompt.max()) / SURE)
 
     def _zoom(
         self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: NDArray[np.float32]
@@ -162,5 +173,5 @@ def _outline(image: Image, probability: NDArray[np.float32]) -> Mask:
     mean_i, mean_p = cv2.blur(grey, box), cv2.blur(p, box)
     a = (cv2.blur(grey * p, box) - mean_i * mean_p) / (cv2.blur(grey * grey, box) - mean_i**2 + 1e-3)
     q = cv2.blur(a, box) * grey + cv2.blur(mean_p - a * mean_i, box)
-    mask = cv2.resize(q, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR) > 0.5
+    mask = cv2.resize(q, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR) > EXTENT
     return mask.astype(bool)
