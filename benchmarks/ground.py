@@ -30,7 +30,9 @@ def find(engine: Engine, image: np.ndarray, prompt: str) -> np.ndarray:
 
 def line(name: str, scores: list[float]) -> str:
     s = np.array(scores)
-    return f"| {name} | {len(s)} | {s.mean():.3f} | {np.median(s):.3f} | {(s >= 0.5).mean():.2f} | {(s == 0).mean():.2f} |"
+    return (
+        f"| {name} | {len(s)} | {s.mean():.3f} | {np.median(s):.3f} | {(s >= 0.5).mean():.2f} | {(s == 0).mean():.2f} |"
+    )
 
 
 def picture(image: np.ndarray, mask: np.ndarray, truth: np.ndarray, title: str, side: int = 256) -> np.ndarray:
@@ -58,8 +60,8 @@ def main() -> None:
     scores: dict[str, list[float]] = {}
     tiles, false_finds, asked = [], 0, 0
     for row in rows:
-        image = cv2.imread(str(args.data / row["image"]))[..., ::-1].copy()
-        truth = cv2.imread(str(args.data / row["mask"]), cv2.IMREAD_GRAYSCALE) > 127
+        image = np.asarray(cv2.imread(str(args.data / row["image"])))[..., ::-1].copy()
+        truth = np.asarray(cv2.imread(str(args.data / row["mask"]), cv2.IMREAD_GRAYSCALE)) > 127
         mask = find(engine, image, row["prompt"])
         score = iou(mask, truth)
         scores.setdefault(row["object"], []).append(score)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmarks.fill import Photo, load, tensor
@@ -24,7 +26,8 @@ from restore.quality.full_reference import feature_distance
 def distance(lite0: Lite0, photo: Photo, image: np.ndarray) -> float:
     """Feature distance of a filled photo to the truth, inside the hole."""
     mask: Tensor = tensor(photo.mask[..., None].astype(np.uint8) * 255)[:, :1]
-    return float(feature_distance(lite0, tensor(image), tensor(photo.image), mask))
+    with torch.no_grad():
+        return float(feature_distance(lite0, tensor(image), tensor(photo.image), mask))
 
 
 def pasted(photo: Photo, areas: list[Area]) -> np.ndarray:
@@ -45,13 +48,14 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     engine, lite0 = Engine(device="cpu"), Lite0().eval()
     lite0.load_state_dict(load_weights("lite0"))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for photo in load(args.data, args.limit):
         real = engine.assess(photo.image, mask=photo.mask)
         result = engine.inpaint(photo.image, mask=photo.mask, passes=args.passes, candidates=args.candidates)
         distances = [distance(lite0, photo, pasted(photo, areas)) for areas in result.outcome.history]
         first, last = result.passes[0], [p for p in result.passes if p.accepted][-1]
-        row = {"name": photo.name, "par_real": real.par_hole, "par_first": first.par_hole, "par_last": last.par_hole,
+        row: dict[str, Any] = {
+               "name": photo.name, "par_real": real.par_hole, "par_first": first.par_hole, "par_last": last.par_hole,
                "distance_first": distances[0], "distance_last": distances[-1], "passes": len(result.passes),
                "stop": result.stop, "seconds_per_pass": result.seconds / len(result.passes)}  # fmt: skip
         rows.append(row)
@@ -67,7 +71,8 @@ def main() -> None:
         f"{len(rows)} photos, {args.passes} passes of {args.candidates} candidates",
         f"PAR_hole: first pass {mean['par_first']:.4f}, after the loop {mean['par_last']:.4f}, "
         f"ratio {mean['par_last'] / max(1e-9, mean['par_first']):.3f}; untouched photos {mean['par_real']:.4f}",
-        f"Feature distance to truth: first pass {mean['distance_first']:.4f}, after the loop {mean['distance_last']:.4f}",
+        f"Feature distance to truth: first pass {mean['distance_first']:.4f}, "
+        f"after the loop {mean['distance_last']:.4f}",
         f"Photos that later passes changed: {len(changed)}, nearer to the truth {right}",
         f"Seconds per pass {mean['seconds_per_pass']:.2f}; passes {mean['passes']:.2f}",
     ]

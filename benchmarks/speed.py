@@ -47,8 +47,8 @@ def warm(path: Path, repeat: int) -> float:
     from restore import Engine
 
     image = np.asarray(Image.open(path).convert("RGB"))
-    mask = np.zeros(image.shape[:2], bool)
-    h, w = mask.shape
+    h, w = image.shape[:2]
+    mask = np.zeros((h, w), bool)
     mask[int(h * 0.4) : int(h * 0.62), int(w * 0.4) : int(w * 0.62)] = True
     engine = Engine(device="cpu")
     engine.inpaint(image, mask=mask, passes=1)
@@ -72,7 +72,8 @@ def main() -> None:
             command = ["inpaint", str(photo), "--prompt", args.prompt, "-o", str(folder / "out.jpg"), "--overwrite"]
             runs = [whole_command(command) for _ in range(args.repeat)]
             seconds, memory = zip(*runs, strict=True)
-            print(f"{photo.stem}: median {statistics.median(seconds):.2f} s (min {min(seconds):.2f}), peak {max(memory):.2f} GB")
+            middle, least, peak = statistics.median(seconds), min(seconds), max(memory)
+            print(f"{photo.stem}: median {middle:.2f} s (min {least:.2f}), peak {peak:.2f} GB")
         print(f"help: min {min(whole_command(['--help'])[0] for _ in range(args.repeat)):.2f} s")
         print(f"warm engine, {small.stem}: median {warm(small, args.repeat):.2f} s a pass")
 

@@ -58,8 +58,8 @@ class Attention(nn.Module):
         self.heads = heads
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for p in self.out.parameters():
+            nn.init.zeros_(p)
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -86,8 +86,9 @@ class DraftNet(nn.Module):
         self.widen = nn.Conv2d(config.inner, 4 * config.outer, 1)
         self.up = nn.ModuleList(ResBlock(config.outer, emb) for _ in range(up))
         self.final = nn.Conv2d(config.outer, 4 * cells, 3, padding=1)
+        for p in self.final.parameters():
+            nn.init.zeros_(p)
         nn.init.normal_(self.final.weight, std=1e-3)
-        nn.init.zeros_(self.final.bias)
 
     def forward(self, residual: Tensor, smooth: Tensor, mask: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """F of EDM. residual: scaled noisy residual; smooth in [-1, 1]; level (N,) in [0, 1], 1 = pure noise.

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
-Float = NDArray[np.float32]
+Float = NDArray[np.floating]
 Bool = NDArray[np.bool_]
-Int = NDArray[np.int32]
+Int = NDArray[np.integer]
 
 UNITS = 1 << 14  # integer capacity of a cost of 1
 ROUNDS = 6  # of settling clear pixels before the cut: each costs little, but they help less and less
@@ -40,11 +40,11 @@ class Expansion:
         self.own = self.own_at_p = self.own_at_q = self.v00 = np.empty(0, np.float32)
 
     def run(self, sweeps: int, rng: np.random.Generator | None = None) -> tuple[Int, float]:
-        """Expand every label `sweeps` times, from the cheapest unary on; returns the labels and their energy."""
+        """Expand every label `sweeps` times, from the cheapest unary on; returns labels and their energy."""
         labels = self.unary.argmin(0).astype(np.int32)
         order = np.flatnonzero(self.allowed.any(1))
         for _ in range(sweeps):
-            changed = [a for a in (order if rng is None else rng.permutation(order)) if self.expand(labels, a)]
+            changed = [a for a in (order if rng is None else rng.permutation(order)) if self.expand(labels, int(a))]
             if not changed:
                 break
             order = np.array(changed)
@@ -71,25 +71,27 @@ class Expansion:
         return bool(taken.any())
 
     def _seams(self, labels: Int) -> tuple[Float, Float, Float]:
-        """V of every link (e,), and what each end's label would bring to the other end (e, 3): p's to q, q's to p."""
+        """V of each link (e,), and what each end's label brings to the other end (e, 3): p's to q q's to p."""
         a, b = labels[self.p], labels[self.q]
         there, back = self.colour[a, self.q], self.colour[b, self.p]
         own = self.colour[labels, np.arange(self.count)]
         return _norm(own[self.p] - back) + _norm(there - own[self.q]), there, back
 
     def _to_nodes(self, at_p: NDArray[np.floating], at_q: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.bincount(self.p, at_p, self.count) + np.bincount(self.q, at_q, self.count)
+        sums = np.bincount(self.p, at_p, self.count) + np.bincount(self.q, at_q, self.count)
+        return sums.astype(np.float64, copy=False)  # float64 already, as bincount's is with weights
 
     def _move(
         self, labels: Int, alpha: int, free: Bool
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-        """The move as a cost of taking alpha (n,) plus, of the links whose ends are free, index and cost if they differ.
+        """The move as a cost of taking alpha (n,) plus, of the links whose ends are free, index and cost if unequal.
 
         Whole numbers, in UNITS. With x = 1 for taking, V(x_p, x_q) has V11 = 0, so up to a constant it is
         (V10 - V01 - V00)/2 · x_p + (V01 - V10 - V00)/2 · x_q + (V01 + V10 - V00)/2 · [x_p ≠ x_q].
         """
         p, q, nodes = self.p, self.q, np.arange(self.count)
-        if self.seen is None or not np.array_equal(labels, self.seen):  # what depends on the labels alone outlives idle expansions
+        if self.seen is None or not np.array_equal(labels, self.seen):
+            # What depends on the labels alone outlives idle expansions.
             self.seen, self.own = labels.copy(), self.colour[labels, nodes]
             self.v00, self.own_at_q, self.own_at_p = self._seams(labels)
         new = self.colour[alpha]

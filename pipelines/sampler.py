@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ def sample(
     sigmas = schedule(steps)
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
     x = torch.where(mask > 0.5, x + sigmas[0] * noise, known)
-    for i, (sigma, after) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+    for i, (sigma, after) in enumerate(pairwise(sigmas)):
         level = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
         clean, _ = net.denoise(x, level, smooth, mask)
         x = torch.where(mask > 0.5, clean + (after / sigma) * (x - clean), known)

@@ -27,9 +27,9 @@ DIRECT = 3000  # up to this many unknowns are solved by factorisation
 TOLERANCE = 1e-3  # relative residual of the iterative solver
 ITERATIONS = 60
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Bool = NDArray[np.bool_]
-Int = NDArray[np.int32]
+Int = NDArray[np.integer]
 
 
 @dataclass(frozen=True)

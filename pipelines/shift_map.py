@@ -18,9 +18,9 @@ from restore.errors import InputError
 from restore.pipelines.expansion import Expansion
 from restore.pipelines.offsets import Transforms, dominant_shifts, mirror_shifts, patch_features
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Bool = NDArray[np.bool_]
-Int = NDArray[np.int32]
+Int = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ShiftMap:
     @property
     def mirrored(self) -> Bool:
         """Which labels mirror (k,)."""
-        return (self.moves.sign < 0).any(1)
+        return np.any(self.moves.sign < 0, axis=1)
 
 
 def offsets(
@@ -125,15 +125,15 @@ def solve(
         unary += penalty.ravel()[labels.source]
     expansion = Expansion(mask, labels.colour, unary, labels.allowed)
     chosen, energy = expansion.run(options.sweeps, rng)
-    source_y, source_x = (a.astype(np.int32) for a in np.indices(mask.shape))
+    place = np.indices(mask.shape, np.int32)
     source = labels.source[chosen, np.arange(len(chosen))]
     label = np.full(mask.shape, -1, np.int32)
     seam_cost = np.zeros(mask.shape, np.float32)
-    source_y[mask], source_x[mask] = np.divmod(source, mask.shape[1])
+    place[:, mask] = np.divmod(source, mask.shape[1])
     label[mask] = chosen
     pick = chosen, np.arange(len(chosen))
     seam_cost[mask] = expansion.seam_cost(chosen) + options.edge * labels.edge[pick]
-    return ShiftMap(source_y, source_x, label, labels.moves, energy, seam_cost)
+    return ShiftMap(place[0], place[1], label, labels.moves, energy, seam_cost)
 
 
 def _check(image: Array, mask: Bool, extra: NDArray[np.generic] | None) -> None:
@@ -160,7 +160,7 @@ def _extend(image: Array, usable: Bool) -> Array:
 def _cover(moves: Transforms, mask: Bool, usable: Bool) -> Transforms:
     """Add shifts until every hole pixel has an allowed source."""
     y, x = np.nonzero(mask)
-    open_ = ~moves.lookup(y, x, usable)[1].any(0)
+    open_: Bool = ~np.any(moves.lookup(y, x, usable)[1], axis=0)
     while open_.any():
         first = int(np.argmax(open_))
         sy, sx = np.nonzero(usable)

@@ -28,9 +28,7 @@ def psnr(image: Tensor, truth: Tensor, mask: Tensor, peak: float = 1.0) -> Tenso
     return 10 * torch.log10(peak**2 / mse)
 
 
-def feature_distance(
-    lite0: Lite0, image: Tensor, truth: Tensor, mask: Tensor, taps: tuple[int, ...] = TAPS
-) -> Tensor:
+def feature_distance(lite0: Lite0, image: Tensor, truth: Tensor, mask: Tensor, taps: tuple[int, ...] = TAPS) -> Tensor:
     """Mean over taps of ‖f̂(image) − f̂(truth)‖² per cell, over the cells that touch the hole. A scalar.
 
     f̂ are Lite0 features scaled to unit length over channels (as in LPIPS, Zhang et al., CVPR 2018, eq. 1,

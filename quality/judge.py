@@ -17,7 +17,7 @@ from restore.backbone import Lite0
 from restore.quality.judge_net import JudgeNet
 
 SIDE = 256  # long side at which a picture or window is judged
-ARTIFACT = 0.5  # probability from which a pixel counts as an artifact
+ARTIFACT = 0.75  # probability from which a pixel counts: see training/calibrate_judge.py
 QUALITY_SCALE = 1.0  # mean severity at which quality has fallen to 100/e
 
 
@@ -61,7 +61,7 @@ class Judge:
     def __init__(self, weights: dict[str, torch.Tensor], lite0: Lite0, device: torch.device) -> None:
         net = JudgeNet(lite0)
         net.load_state_dict(weights | {f"lite0.{k}": v for k, v in lite0.state_dict().items()})
-        self.net = net.eval().to(device, memory_format=torch.channels_last)
+        self.net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
 
     @torch.inference_mode()

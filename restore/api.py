@@ -28,10 +28,10 @@ from restore.grounding.instruction import Instruction, parse
 from restore.grounding.selection import Candidate as Found
 from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
-from restore.image import ImageLike, Photo, load_photo, photo_from_array, save_photo, to_kind
+from restore.image import Photo, load_photo, photo_from_array, save_photo, to_kind
 from restore.mask import box_mask, check_mask, check_point, load_mask, mask_box
 from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
-from restore.quality.judge import Judge, Judgement
+from restore.quality.judge import Judge
 from restore.region import grow_mask
 from restore.settings import Settings
 
@@ -237,7 +237,8 @@ class Engine:
         keep = select([_found(i) for i in found], instruction, size, related) if found else []
         if not keep:
             raise ObjectNotFoundError(
-                f"expected '{instruction.object}' in the photo, found none; name it differently or give a mask, box or point"
+                f"expected '{instruction.object}' in the photo, found none; "
+                "name it differently or give a mask, box or point"
             )
         return [found[i] for i in keep], [f for i, f in enumerate(found) if i not in keep]
 
@@ -254,16 +255,22 @@ class Engine:
         if prompt is None and mask is None and box is None and point is None:
             raise InputError("expected a prompt, mask, box or point that says what to remove, got none")
         if min(photo.size) < LEAST_SIDE:
-            raise InputError(f"expected a photo of at least {LEAST_SIDE}×{LEAST_SIDE} pixels, got {photo.size[0]}×{photo.size[1]}")
+            raise InputError(
+                f"expected a photo of at least {LEAST_SIDE}×{LEAST_SIDE} pixels, got {photo.size[0]}×{photo.size[1]}"
+            )
         pixels, barred = photo.pixels, None
-        given = load_mask(mask, photo.size) if mask is not None else box_mask(box, photo.size) if box is not None else None
+        given = (
+            load_mask(mask, photo.size) if mask is not None else box_mask(box, photo.size) if box is not None else None
+        )
         if prompt is not None:
             instruction = parse(prompt)
             chosen, others = self._ground(pixels, instruction)
             if given is not None:
                 chosen = [i for i in chosen if (i.mask & given).sum() > 0.5 * i.mask.sum()]
                 if not chosen:
-                    raise ObjectNotFoundError(f"expected '{instruction.object}' inside the given region, found none there")
+                    raise ObjectNotFoundError(
+                        f"expected '{instruction.object}' inside the given region, found none there"
+                    )
             hole = grow_mask(np.any([i.mask for i in chosen], axis=0), pixels)
             if others:
                 barred = np.any([i.mask for i in others], axis=0) & ~hole
@@ -313,14 +320,19 @@ class Engine:
                 penalty=None if penalty is None else penalty[area.window.slices],
                 callback_on_step_end=step,
             )
-            confidence = float(output.confidence.mean())
             return [
-                Candidate(_pasted(area.image, new, todo), confidence, seam)
+                Candidate(_pasted(area.image, new, todo), output.confidence, seam)
                 for new, seam in zip(output.images, output.seams, strict=True)
             ]
 
-        return repair(areas, photo.pixels.shape[0] * photo.pixels.shape[1], fill, self._judge, settings,
-                      lambda record: _call(on_pass, record))
+        return repair(
+            areas,
+            photo.pixels.shape[0] * photo.pixels.shape[1],
+            fill,
+            self._judge,
+            settings,
+            lambda record: _call(on_pass, record),
+        )
 
     def _result(
         self, photo: Photo, hole: Mask, source: str, outcome: Outcome, settings: Settings, started: float, like: Any
@@ -328,7 +340,17 @@ class Engine:
         edited = _edited(photo, outcome.areas, hole)
         seconds = time.perf_counter() - started
         return InpaintResult(
-            edited, photo, hole, source, outcome.passes, outcome.stop, settings, str(self.device), seconds, like, outcome
+            edited,
+            photo,
+            hole,
+            source,
+            outcome.passes,
+            outcome.stop,
+            settings,
+            str(self.device),
+            seconds,
+            like,
+            outcome,
         )
 
 

@@ -35,7 +35,8 @@ def verified(name: str) -> Path:
     path = FOLDER / f"{name}.safetensors"
     if entry is None or not path.is_file():
         raise ModelUnavailableError(
-            f"expected shipped weights '{name}', got no such file; reinstall the package (known: {', '.join(manifest())})"
+            f"expected shipped weights '{name}', got no such file; reinstall the package "
+            f"(known: {', '.join(manifest())})"
         )
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != entry["sha256"]:

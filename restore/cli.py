@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,10 @@ Exit codes: 0 done; 2 bad usage or unreadable input; 3 object not found;
 
 
 class Group(click.Group):
-    """Turns this package's errors into one line on stderr and their exit code."""
+    """Turns this package's errors and warnings into one line on stderr, errors into their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        warnings.formatwarning = lambda message, *_, **__: f"restore: {message}\n"
         try:
             return super().invoke(ctx)
         except RestoreError as error:
@@ -53,17 +55,30 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
             click.argument("image", type=click.Path()),
-            click.option("-o", "--output", type=click.Path(), help="Where to write; default IMAGE with .restored before its suffix."),
+            click.option(
+                "-o",
+                "--output",
+                type=click.Path(),
+                help="Where to write; default IMAGE with .restored before its suffix.",
+            ),
             click.option("--overwrite", is_flag=True, help="Replace existing files."),
             click.option("--report", type=click.Path(), help="Write an HTML quality report."),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."),
+            click.option(
+                "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
+            ),
             click.option("--seed", type=int, help="Same seed, same pixels. [default: 0]"),
-            click.option("--passes", type=int, help="Most passes over the hole. [default: 3]"),
-            click.option("--par", type=float, help="Stop when the share of bad pixels in the hole is at most this. [default: 0.05]"),
+            click.option("--passes", type=int, help="Most passes over the hole. [default: 4]"),
+            click.option(
+                "--par",
+                type=float,
+                help="Stop when the share of bad pixels in the hole is at most this. [default: 0.05]",
+            ),
             click.option("--candidates", type=int, help="Fills per pass for the judge to choose from. [default: 3]"),
             click.option("--steps", type=int, help="Denoising steps of sampled drafts. [default: 8]"),
             click.option("--model", help="Which model fills. [default: builtin]"),
-            click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute. [default: auto]"),
+            click.option(
+                "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute. [default: auto]"
+            ),
             click.option("--config", type=click.Path(), help="YAML file of settings; options given here win."),
             click.option("--save-mask", type=click.Path(), help="Write the mask that was repainted."),
             click.option("--save-passes", type=click.Path(), help="Folder for the picture after every pass."),
@@ -80,7 +95,9 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--box", help="X,Y,W,H in pixels: repaint this box.")
 @click.option("--point", help="X,Y in pixels: remove the object there.")
 @run_options
-def inpaint(image: str, prompt: str | None, mask: str | None, box: str | None, point: str | None, **options: Any) -> None:
+def inpaint(
+    image: str, prompt: str | None, mask: str | None, box: str | None, point: str | None, **options: Any
+) -> None:
     """Remove an object from IMAGE by words, mask, box or point.
 
     \b
@@ -154,7 +171,8 @@ def segment(image: str, prompt: str, output: str | None, overwrite: bool, as_jso
         click.echo(json.dumps(summary))
     else:
         count = len(found.instances)
-        click.echo(f"{count} object{'s' * (count != 1)}, score {found.score:.2f}, {summary['pixels']} pixels -> {output or 'not saved'}")
+        what = f"{count} object{'s' * (count != 1)}, score {found.score:.2f}, {summary['pixels']} pixels"
+        click.echo(f"{what} -> {output or 'not saved'}")
 
 
 @main.command()
@@ -189,11 +207,17 @@ def _settings(options: dict[str, Any]) -> Settings:
     return settings.updated(**{name: options[name] for name in names})
 
 
-def _run(image: str, method: Callable[[Engine], Callable[..., InpaintResult]], region: dict[str, Any], options: dict[str, Any]) -> None:
+def _run(
+    image: str,
+    method: Callable[[Engine], Callable[..., InpaintResult]],
+    region: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
     """Check everything that can be checked without models, run, then write."""
     from restore.grounding.instruction import parse
     from restore.image import check_output, default_output, load_photo
     from restore.mask import load_mask
+    from restore.report import check_report
 
     settings = _settings(options)
     if region.get("prompt") is not None:
@@ -204,6 +228,8 @@ def _run(image: str, method: Callable[[Engine], Callable[..., InpaintResult]], r
     check_output(output, overwrite=overwrite)
     if options["save_mask"] is not None:
         check_output(options["save_mask"], overwrite=overwrite)
+    if options["report"] is not None:
+        check_report(Path(options["report"]), overwrite=overwrite)
     if region["mask"] is not None:
         region["mask"] = load_mask(region["mask"], photo.size)
     from tqdm import tqdm

@@ -131,12 +131,35 @@ def repair(
 
 
 def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Area:
-    """The best of a pass's candidates for one area; the area itself when it is already good."""
+    """The best that a pass can do for one area; the area itself when it is already good."""
     if area.judgement is not None and area.judgement.par_hole <= par:
         return area
-    judged = [replace(area, image=c.image, judgement=judge(c.image, area.hole), confidence=c.confidence)
-              for c in fill(area, area.bad(), index)]
-    return min(judged, key=lambda a: _score(a.judgement), default=area)
+    todo = area.bad()
+    tried = [
+        replace(area, image=c.image, judgement=judge(c.image, area.hole), confidence=c.confidence)
+        for c in fill(area, todo, index)
+    ]
+    if area.judgement is not None:
+        tried.append(_mixed(area, todo, tried, judge))
+    return min(tried, key=lambda a: _score(a.judgement))
+
+
+def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
+    """Each separate part of `todo` from the picture, old or new, that has the least wrong there.
+
+    Parts do not touch each other and every picture agrees around them, so the mixture has no new seams.
+    """
+    count, labels = cv2.connectedComponents(todo.astype(np.uint8))
+    pictures = [area, *tried]
+    wrong = [
+        np.bincount(labels.ravel(), p.judgement.probability.ravel(), count) for p in pictures if p.judgement is not None
+    ]
+    choice = np.argmin(wrong, axis=0)[labels]
+    image = area.image.copy()
+    for k, picture in enumerate(pictures):
+        part = todo & (choice == k)
+        image[part] = picture.image[part]
+    return replace(area, image=image, judgement=judge(image, area.hole), confidence=tried[0].confidence)
 
 
 def _score(judgement: Judgement | None) -> float:

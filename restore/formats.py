@@ -193,9 +193,7 @@ def samples(image: Image.Image, name: str) -> tuple[np.ndarray, str]:
     elif image.mode in ("1", "L", "RGB") and "transparency" in image.info:
         target = "RGBA" if image.mode == "RGB" else "LA"
     if target not in CHANNELS:
-        raise InputError(
-            f"{name}: expected 8- or 16-bit grey, RGB or CMYK, got {image.mode}; convert it first"
-        )
+        raise InputError(f"{name}: expected 8- or 16-bit grey, RGB or CMYK, got {image.mode}; convert it first")
     return np.asarray(image if image.mode == target else image.convert(target)), target
 
 

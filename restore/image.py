@@ -156,15 +156,11 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> st
         raise InputError(f"{path}: expected an output name ending in one of {known}, got {found}")
     try:
         if not path.parent.is_dir():
-            raise InputError(
-                f"{path}: expected an existing folder, found none at {path.parent}; create it first"
-            )
+            raise InputError(f"{path}: expected an existing folder, found none at {path.parent}; create it first")
         if path.is_dir():
             raise InputError(f"{path}: expected a file name to write to, got a folder")
         if path.exists() and not overwrite:
-            raise InputError(
-                f"{path}: expected a new file name, got an existing file; allow overwriting or rename"
-            )
+            raise InputError(f"{path}: expected a new file name, got an existing file; allow overwriting or rename")
     except OSError as error:
         raise InputError(f"{path}: expected a place that can be written to, got: {_reason(error)}") from error
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -13,9 +13,7 @@ from restore.errors import InputError
 from restore.image import Photo, load_photo, photo_from_array, save_photo
 
 Size = tuple[int, int]  # (W, H) in pixels
-Box = tuple[
-    int, int, int, int
-]  # (x, y, w, h) in pixels, x to the right and y down from the upper left corner
+Box = tuple[int, int, int, int]  # (x, y, w, h) in pixels, x to the right and y down from the upper left corner
 
 
 def load_mask(mask: str | os.PathLike[str] | np.ndarray | Image.Image, size: Size) -> np.ndarray:
@@ -62,9 +60,7 @@ def box_mask(box: Sequence[int], size: Size) -> np.ndarray:
         raise InputError(f"box: expected a width and height above 0, got {w}×{h}")
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if left >= right or top >= bottom:
-        raise InputError(
-            f"box: expected one that meets the photo of {width}×{height} pixels, got {x},{y},{w},{h}"
-        )
+        raise InputError(f"box: expected one that meets the photo of {width}×{height} pixels, got {x},{y},{w},{h}")
     mask = np.zeros((height, width), np.bool_)
     mask[top:bottom, left:right] = True
     return check_mask(mask, size, "box")

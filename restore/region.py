@@ -11,6 +11,8 @@ GROWTH = 0.05  # growth radius as a share of √area of each object
 SHADOW_DEPTH = 0.18  # how far below an object its contact shadow is looked for, share of its height
 SHADOW_RATIO = 0.82  # shadow: darker than this share of the ground's median luminance
 
+Box = tuple[int, int, int, int]  # x, y, w, h
+
 
 @dataclass(frozen=True)
 class Window:
@@ -82,7 +84,7 @@ def windows(mask: np.ndarray, context: float = 1.0) -> list[Window]:
     """
     height, width = mask.shape
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    holes = [tuple(int(v) for v in row[:4]) for row in stats[1:]]
+    holes: list[Box] = [(int(x), int(y), int(w), int(h)) for x, y, w, h, _ in stats[1:]]
     merged = True
     while merged:  # holes merge while one lies in the context of another
         merged = False
@@ -101,9 +103,6 @@ def windows(mask: np.ndarray, context: float = 1.0) -> list[Window]:
         x0, y0 = max(0, x), max(0, y)
         out.append(Window(x0, y0, min(width, x + w) - x0, min(height, y + h) - y0))
     return out
-
-
-Box = tuple[int, int, int, int]
 
 
 def _grow(box: Box, share: float, least: int = 0) -> Box:

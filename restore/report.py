@@ -60,14 +60,17 @@ def write_report(result: InpaintResult, path: Path, *, overwrite: bool = False) 
 
 def check_report(path: Path, *, overwrite: bool = False) -> None:
     """Raise InputError for a missing or unwritable folder, and for an existing file unless `overwrite`."""
-    if not path.parent.is_dir():
+    try:
+        folder, taken, exists = path.parent.is_dir(), path.is_dir(), path.exists()
+    except OSError as error:  # e.g. a name that is too long
+        reason = error.strerror or error
+        raise InputError(f"{path}: expected a place that can be written to, got: {reason}") from error
+    if not folder:
         raise InputError(f"{path}: expected an existing folder, found none at {path.parent}; create it first")
-    if path.is_dir():
+    if taken:
         raise InputError(f"{path}: expected a file name for the report, got a folder")
-    if path.exists() and not overwrite:
-        raise InputError(
-            f"{path}: expected a new file name, got an existing file; allow overwriting or rename"
-        )
+    if exists and not overwrite:
+        raise InputError(f"{path}: expected a new file name, got an existing file; allow overwriting or rename")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"{path}: expected a folder that can be written to, got the read-only {path.parent}")
 
@@ -78,8 +81,7 @@ def report_page(result: InpaintResult) -> str:
     scale = min(1.0, PHOTO_SIDE / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     before, after = (
-        jpeg_uri(_resized(photo.pixels, size), PHOTO_BYTES, profile(photo))
-        for photo in (result.original, result.photo)
+        jpeg_uri(_resized(photo.pixels, size), PHOTO_BYTES, profile(photo)) for photo in (result.original, result.photo)
     )
     areas = result.outcome.areas
     shown = sorted(range(len(areas)), key=lambda i: -int(areas[i].hole.sum()))[:MOST_AREAS]
@@ -123,8 +125,7 @@ def _verdict(result: InpaintResult) -> str:
     undone = len(result.passes) - 1 - result.passes.index(kept[-1])
     return {
         "threshold": f"{stopped}: artifacts cover {left} of the hole, within {limit}.",
-        "budget": f"{stopped}, as many as were allowed: "
-        f"artifacts still cover {left} of the hole, above {limit}.",
+        "budget": f"{stopped}, as many as were allowed: artifacts still cover {left} of the hole, above {limit}.",
         "no-gain": f"{stopped}: the last {undone} brought no gain and were rolled back. "
         f"Artifacts still cover {left} of the hole, above {limit}.",
     }.get(result.stop, f"{stopped}: {result.stop}.")
@@ -140,9 +141,7 @@ def _facts(result: InpaintResult) -> str:
         par = _change(_percent(kept[0].par_hole), _percent(kept[-1].par_hole))
         quality = _change(f"{kept[0].quality:.0f}", f"{kept[-1].quality:.0f}")
         facts = {"Artifacts in the hole (↓ better)": par, "Quality, 0 to 100 (↑ better)": quality} | facts
-    return "\n".join(
-        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items()
-    )
+    return "\n".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items())
 
 
 def _rows(passes: Sequence[PassRecord]) -> str:
@@ -191,9 +190,7 @@ def _curve(passes: Sequence[PassRecord], par: float) -> str:
         tip = f"<title>pass {p.index}: {_percent(p.par_hole)}, {fate}</title>"
         parts.append(f'<circle class="{kind}" cx="{x(p.index)}" cy="{y(p.par_hole)}" r="5">{tip}</circle>')
     name = "PAR of the hole by pass, with the limit that ends the loop"
-    drawing = (
-        f'<svg class="chart" viewBox="0 0 480 226" role="img" aria-label="{name}">{"".join(parts)}</svg>'
-    )
+    drawing = f'<svg class="chart" viewBox="0 0 480 226" role="img" aria-label="{name}">{"".join(parts)}</svg>'
     return _figure(
         drawing,
         "PAR of the hole (↓ better) by pass. ● kept, ○ rolled back, dashed: limit that ends the loop.",
@@ -246,17 +243,13 @@ def _closeups(result: InpaintResult, shown: Sequence[int]) -> str:
         for name, photo in (("before", result.original), ("after", result.photo)):
             crop = np.ascontiguousarray(photo.pixels[rows, columns])
             size = f'width="{crop.shape[1]}" height="{crop.shape[0]}"'
-            image = (
-                f'<img src="{jpeg_uri(crop, budget, icc, full_chroma=True)}" {size} alt="Close-up {name}">'
-            )
+            image = f'<img src="{jpeg_uri(crop, budget, icc, full_chroma=True)}" {size} alt="Close-up {name}">'
             place = f"{name.capitalize()}, x {columns.start} to {columns.stop}, y {rows.start} to {rows.stop}"
             pair.append(_figure(f'<div class="scroll">{image}</div>', place))
         blocks.append(f'<div class="pair">{"".join(pair)}</div>')
     rest = len(areas) - len(shown)
     note = f" {_count(rest, 'smaller hole is', 'smaller holes are')} not shown." if rest else ""
-    return _section(
-        "Close-up at 100 %", *blocks, _note(f"One pixel of the photo is one pixel of the page.{note}")
-    )
+    return _section("Close-up at 100 %", *blocks, _note(f"One pixel of the photo is one pixel of the page.{note}"))
 
 
 def _maps(result: InpaintResult, shown: Sequence[int]) -> str:
@@ -283,9 +276,7 @@ def _maps(result: InpaintResult, shown: Sequence[int]) -> str:
         f'<span class="key" style="width: 3em; background: {ramp}"></span>artifact probability, 0 to 100 %'
         '<span class="key" style="border: 2px solid currentColor"></span>counted as artifact'
     )
-    return _section(
-        "Artifacts by pass", *blocks, _note(legend), _note("Passes that were rolled back have no map.")
-    )
+    return _section("Artifacts by pass", *blocks, _note(legend), _note("Passes that were rolled back have no map."))
 
 
 # Small pieces

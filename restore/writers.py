@@ -53,9 +53,7 @@ def fit(native: np.ndarray, mode: str, target: str, name: str) -> tuple[np.ndarr
         if (native[..., -1] == 255).all():
             native, mode = (native[..., 0], "L") if mode == "LA" else (native[..., :3], "RGB")
         elif target == "JPEG":
-            raise InputError(
-                f"{name}: expected a format that keeps transparency, got JPEG; use .png or .webp"
-            )
+            raise InputError(f"{name}: expected a format that keeps transparency, got JPEG; use .png or .webp")
     if mode == "CMYK" and target not in ("JPEG", "TIFF"):
         return np.asarray(pillow_image(native, mode).convert("RGB")), "RGB"
     if mode == "1" and target in ("JPEG", "WEBP"):

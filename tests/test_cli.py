@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -52,7 +53,8 @@ def fails(result: Result, code: int, *words: str) -> None:
 def test_inpaint_writes_a_picture_of_the_same_size_and_exact_background(photo, mask, scene, hole, tmp_path):
     out = tmp_path / "out.png"
     result = run("inpaint", photo, "--mask", mask, "-o", out, "--json", "--passes", 2, "--candidates", 1,
-                 "--save-mask", tmp_path / "m.png", "--save-passes", tmp_path / "passes", "--report", tmp_path / "r.html")  # fmt: skip
+                 "--save-mask", tmp_path / "m.png", "--save-passes", tmp_path / "passes",
+                 "--report", tmp_path / "r.html")  # fmt: skip
     assert result.exit_code == 0, result.output
     written = np.asarray(Image.open(out))
     assert written.shape == scene.shape
@@ -86,7 +88,12 @@ def bomb(path: Path) -> Path:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    data = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
     path.write_bytes(data)
     return path
 
@@ -177,3 +184,19 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert out.stdout.strip().endswith("[]")
     assert "restore inpaint photo.jpg" in out.stdout
     assert time.perf_counter() - begun < 2  # 0.5 s on an idle machine; tests share theirs
+
+
+def test_interrupting_exits_130_and_leaves_nothing(tmp_path):
+    """Ctrl-C while the engine works."""
+    scene = np.random.default_rng(0).integers(0, 255, (600, 800, 3), dtype=np.uint8)
+    photo = save(tmp_path / "photo.png", scene)
+    command = [sys.executable, "-m", "restore", "inpaint", str(photo), "--box", "200,200,300,200", "--passes", "50",
+               "--par", "0", "--candidates", "6"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.strip().splitlines()[-1].startswith("restore: interrupted")
+    assert "Traceback" not in stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_schedule_falls_from_start_to_zero():
     levels = schedule(6)
     assert levels[0] == pytest.approx(SIGMA_START)
     assert levels[-1] == 0
-    assert all(a > b for a, b in zip(levels, levels[1:], strict=False))
+    assert all(a > b for a, b in pairwise(levels))
     assert len(schedule(1)) == 2
 
 

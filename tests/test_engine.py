@@ -118,3 +118,30 @@ def test_an_interrupted_pass_raises_through():
     fill, _ = fills([[10]])
     with pytest.raises(RuntimeError, match="enough"):
         repair(areas_of(picture(0), hole_mask()), 1, fill, judge, Settings(passes=1), stop)
+
+
+def test_a_pass_takes_each_separate_part_from_the_best_candidate():
+    """Two bad corners, two candidates that each mend one: the pass keeps both repairs."""
+    hole = np.zeros(SHAPE, bool)
+    hole[8:56, 8:56] = True
+    left, right = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    left[10:16, 10:16] = right[46:52, 46:52] = True
+
+    def fill(area: Area, todo: np.ndarray, index: int) -> list[Candidate]:
+        inside_left, inside_right = left[area.window.slices], right[area.window.slices]
+        if index == 1:
+            image = np.zeros_like(area.image)
+            image[inside_left | inside_right] = 200
+            return [Candidate(image, 0.5, 0.0)]
+        out = []
+        for mended, broken in ((inside_left, inside_right), (inside_right, inside_left)):
+            image = area.image.copy()
+            image[todo & mended] = 0
+            image[todo & broken] = 255
+            out.append(Candidate(image, 0.5, 0.0))
+        return out
+
+    outcome = repair(areas_of(picture(0), hole), 64 * 64, fill, judge, Settings(passes=2, par=0.0))
+    assert [p.accepted for p in outcome.passes] == [True, True]
+    assert outcome.passes[1].par_hole == 0
+    assert outcome.stop == "threshold"

@@ -55,7 +55,8 @@ def test_distance_grows_with_the_damage(lite0: Lite0) -> None:
     noise = torch.rand(truth.shape, generator=torch.Generator().manual_seed(2))
     fills = [torch.lerp(truth, noise, a * mask) for a in (0.1, 0.4, 1.0)]
     distances = [feature_distance(lite0, fill, truth, mask).item() for fill in fills]
-    assert distances == sorted(distances) and distances[0] < distances[2] / 2
+    assert distances == sorted(distances)
+    assert distances[0] < distances[2] / 2
 
 
 def test_distance_equals_its_definition_cell_by_cell(lite0: Lite0) -> None:
@@ -69,9 +70,7 @@ def test_distance_equals_its_definition_cell_by_cell(lite0: Lite0) -> None:
                 u, v = a[0, :, y, x], b[0, :, y, x]
                 u, v = (w / (w.square().sum() + 1e-4).sqrt() for w in (u, v))
                 cells.append((u - v).square().sum().item())
-    assert feature_distance(lite0, fill, truth, mask, (2,)).item() == pytest.approx(
-        sum(cells) / len(cells), rel=1e-4
-    )
+    assert feature_distance(lite0, fill, truth, mask, (2,)).item() == pytest.approx(sum(cells) / len(cells), rel=1e-4)
 
 
 def test_cells_that_do_not_touch_the_hole_do_not_count(lite0: Lite0) -> None:
@@ -88,7 +87,8 @@ def test_gradient_flows_to_the_fill_only_and_agrees_with_differences(lite0: Lite
     fill = (truth * 0.5).requires_grad_()
     truth.requires_grad_()
     feature_distance(double, fill, truth, mask, (0, 2)).backward()
-    assert truth.grad is None and fill.grad is not None
+    assert truth.grad is None
+    assert fill.grad is not None
     step = 1e-3 * fill.grad / fill.grad.abs().max()
     with torch.no_grad():
         ahead, behind = (feature_distance(double, fill + s * step, truth, mask, (0, 2)) for s in (1, -1))

@@ -33,13 +33,16 @@ def wheel(tmp_path_factory):
 def test_the_wheel_is_complete_and_small(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    sources = {"restore": ROOT / "restore", "restore/pipelines": ROOT / "pipelines", "restore/quality": ROOT / "quality",
-               "restore/configs": ROOT / "configs"}  # fmt: skip
+    sources = {"restore": ROOT / "restore"} | {f"restore/{x}": ROOT / x for x in ("pipelines", "quality", "configs")}
     for target, folder in sources.items():
         for path in folder.rglob("*"):
             inside = path.relative_to(folder)
             links = ("pipelines", "quality", "configs")
-            if path.is_file() and "__pycache__" not in path.parts and not (target == "restore" and inside.parts[0] in links):
+            if (
+                path.is_file()
+                and "__pycache__" not in path.parts
+                and not (target == "restore" and inside.parts[0] in links)
+            ):
                 assert f"{target}/{inside.as_posix()}" in names
     assert not any(name.startswith(("pipelines/", "quality/", "configs/", "tests/")) for name in names)
     assert wheel.stat().st_size < 100e6
@@ -82,6 +85,7 @@ def test_importing_the_package_and_its_errors_is_cheap():
 
 
 def test_the_builtin_path_does_not_import_hub_libraries():
-    code = "import sys, restore.api; print([m for m in ('diffusers', 'transformers', 'accelerate', 'sklearn') if m in sys.modules])"
+    hubs = ("diffusers", "transformers", "accelerate", "sklearn")
+    code = f"import sys, restore.api; print([m for m in {hubs} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

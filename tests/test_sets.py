@@ -58,7 +58,9 @@ def test_frechet_of_samples_converges_to_that_of_their_gaussians() -> None:
 
 def test_ids_tell_identical_mixed_and_apart() -> None:
     x = RNG.normal(size=(400, 4))
-    assert u_ids(x, x + [10, 0, 0, 0]) == 0 and p_ids(x, x + [10, 0, 0, 0]) == 0
+    away = x + np.array([10, 0, 0, 0])
+    assert u_ids(x, away) == 0
+    assert p_ids(x, away) == 0
     assert u_ids(x, RNG.normal(size=(400, 4))) == pytest.approx(0.5, abs=0.06)
     # One Gaussian feature, unit variance, means 0 and 2: the best threshold errs with Φ(−1) = 0.159.
     a, b = RNG.normal(size=(4000, 1)), RNG.normal(size=(4000, 1)) + 2
@@ -117,10 +119,12 @@ def test_windows_are_square_inside_seeded_and_hold_the_hole() -> None:
     mask = np.zeros((100, 300), bool)
     mask[0:30, 250:300] = True  # in a corner: windows must stop at the border
     windows = hole_windows(mask, 6, np.random.default_rng(3))
-    assert windows == hole_windows(mask, 6, np.random.default_rng(3)) and len(set(windows)) > 3
+    assert windows == hole_windows(mask, 6, np.random.default_rng(3))
+    assert len(set(windows)) > 3
     assert windows[0] == (0, 225, 75)
     for top, left, side in windows:
-        assert 0 <= top <= 100 - side and 0 <= left <= 300 - side
+        assert 0 <= top <= 100 - side
+        assert 0 <= left <= 300 - side
         assert mask[top : top + side, left : left + side].sum() > 0.8 * mask.sum()
     mask[:] = True
     assert {side for *_, side in hole_windows(mask, 3, np.random.default_rng(0))} == {100}

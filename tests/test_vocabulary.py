@@ -109,9 +109,7 @@ def test_normalisation(vocabulary: Vocabulary, phrase: str, word: str | None) ->
         assert vocabulary.lookup(phrase).word == word
 
 
-@pytest.mark.parametrize(
-    "phrase", ["sky", "tree", "shadow", "dragon", "cloud", "grass", "zzyzx", "", "!!", "красный"]
-)
+@pytest.mark.parametrize("phrase", ["sky", "tree", "shadow", "dragon", "cloud", "grass", "zzyzx", "", "!!", "красный"])
 def test_unknown_words_are_refused_not_guessed(vocabulary: Vocabulary, phrase: str) -> None:
     with pytest.raises(ObjectNotFoundError) as caught:
         vocabulary.lookup(phrase)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Iterator
@@ -114,9 +113,10 @@ class Holes:
             shape = shape[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
             scale = size * rng.uniform(0.2, 0.75) / max(shape.shape)
             angle = rng.uniform(-25, 25)
-            matrix = cv2.getRotationMatrix2D((shape.shape[1] / 2, shape.shape[0] / 2), angle, scale)
+            centre = (shape.shape[1] / 2, shape.shape[0] / 2)
+            matrix = np.asarray(cv2.getRotationMatrix2D(centre, angle, scale), np.float64)
             matrix[:, 2] += rng.uniform(0.15, 0.85, 2) * size - np.array(shape.shape[::-1]) / 2
-            mask |= cv2.warpAffine(shape, matrix, (size, size), flags=cv2.INTER_NEAREST)
+            mask |= np.asarray(cv2.warpAffine(shape, matrix, (size, size), flags=cv2.INTER_NEAREST), np.uint8)
         grow = int(rng.integers(1, 4)) * 2 + 1
         return cv2.dilate(mask, np.ones((grow, grow), np.uint8))
 
@@ -144,4 +144,4 @@ class Holes:
     def _border(self, size: int, rng: np.random.Generator) -> np.ndarray:
         mask = np.zeros((size, size), np.uint8)
         mask[: int(size * rng.uniform(0.1, 0.35))] = 1
-        return np.ascontiguousarray(np.rot90(mask, rng.integers(4)))
+        return np.ascontiguousarray(np.rot90(mask, int(rng.integers(4))))

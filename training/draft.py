@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from training.loop import Trainer, parse_args
 
 def batch(cache: PhotoCache, holes: Holes, n: int, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Photos (n, 3, size, size) in [-1, 1] and masks (n, 1, size, size)."""
-    images = np.stack([random_crop(cache[rng.integers(len(cache))], size, rng) for _ in range(n)])
+    images = np.stack([random_crop(cache[int(rng.integers(len(cache)))], size, rng) for _ in range(n)])
     masks = np.stack([holes.sample(size, rng) for _ in range(n)])
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     return x, torch.from_numpy(masks)[:, None].float()
@@ -37,9 +38,9 @@ def main() -> None:
     cache = PhotoCache.open(args.out / "photos", args.data)
     shapes = Path(recipe["hole_shapes"])
     holes = Holes(shapes if shapes.exists() else None)
-    net = DraftNet(DraftConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["network"].items()}))
-    net = net.to(memory_format=torch.channels_last)
-    lite0 = Lite0().eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["network"].items()}
+    net = DraftNet(DraftConfig(**sizes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lite0 = Lite0().eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     lite0.load_state_dict(load_file("restore/weights/lite0.safetensors"))
     trainer = Trainer(net, net.parameters(), recipe, args)
     print(f"{sum(p.numel() for p in net.parameters()) / 1e6:.2f} M parameters, {len(cache)} photos", flush=True)

@@ -29,7 +29,9 @@ def classes_of(net: Segmenter, cut: Cutout, count: int = 8) -> list[int]:
     """What the classifier calls a cut-out: its most likely classes, summed over the object's cells."""
     image = cv2.resize(cut.image, (256, 256), interpolation=cv2.INTER_AREA)
     f = net.encode(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
-    cells = F.adaptive_avg_pool2d(torch.from_numpy(cv2.resize((cut.mask > 0).astype(np.float32), (256, 256)))[None, None], 8)
+    cells = F.adaptive_avg_pool2d(
+        torch.from_numpy(cv2.resize((cut.mask > 0).astype(np.float32), (256, 256)))[None, None], 8
+    )
     return (f.logits.softmax(1) * cells).sum((0, 2, 3)).topk(count).indices.tolist()
 
 
@@ -85,7 +87,7 @@ def main() -> None:
     plain = [i for i in range(len(cache)) if cache.name(i).split("-")[0] in BACKGROUNDS] or list(range(len(cache)))
     lite0 = Lite0().eval()
     lite0.load_state_dict(load_file("restore/weights/lite0.safetensors"))
-    net = Segmenter(lite0).to(memory_format=torch.channels_last)
+    net = Segmenter(lite0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     classes = known_classes(net, cuts, args.out / "classes.json")
     fresh = [p for name, p in net.named_parameters() if p.requires_grad and not name.startswith("tuned")]
     groups = [{"params": fresh, "lr": recipe["lr"]}, {"params": net.tuned.parameters(), "lr": recipe["lr"] * 0.3}]
@@ -103,7 +105,11 @@ def main() -> None:
             clicks = torch.tensor([p[1] for p in prompts])
             obj, person = net.decode(f, prompt, clicks)
         people = [
-            np.any([m for m, k in zip(s.instances, s.kinds, strict=True) if cuts[k].kinds[0] == PEOPLE] or [np.zeros((size, size), bool)], axis=0)
+            np.any(
+                [m for m, k in zip(s.instances, s.kinds, strict=True) if cuts[k].kinds[0] == PEOPLE]
+                or [np.zeros((size, size), bool)],
+                axis=0,
+            )
             for s in scenes
         ]
         masks = np.stack([np.stack([p[2], q]) for p, q in zip(prompts, people, strict=True)]).astype(np.float32)

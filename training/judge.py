@@ -76,7 +76,7 @@ def pictures(shard: Shard, i: int, lite0: Lite0, rng: np.random.Generator) -> li
     clean = np.zeros(shard.severity.shape[-2:], np.float16)
     group: list[Picture] = [(truth, mask, clean)]
     group += [(shard.fill[i, j], mask, shard.severity[i, j]) for j in range(k)]
-    if rng.random() < 0.25:  # the same pictures, judged everywhere
+    if rng.random() < 0.15:  # the same pictures, judged everywhere
         group = [(image, np.ones_like(mask), d) for image, _, d in group]
     group.append(distorted(truth, lite0, rng))
     quality = int(rng.integers(60, 100)) if rng.random() < 0.5 else 0
@@ -103,10 +103,10 @@ def ranking_loss(mean: Tensor, true: Tensor, group: Tensor, margin: float = 0.05
 def main() -> None:
     args = parse_args(__doc__)
     recipe = args.recipe
-    lite0 = Lite0().eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    lite0 = Lite0().eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     lite0.load_state_dict(load_file("restore/weights/lite0.safetensors"))
     shards: dict[Path, Shard] = {}
-    net = JudgeNet(lite0).to(memory_format=torch.channels_last)
+    net = JudgeNet(lite0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainer = Trainer(net, [p for p in net.parameters() if p.requires_grad], recipe, args)
     while trainer.progress < 1:
         if trainer.step % 250 == 0 or not shards:  # shards that are finished meanwhile join in
@@ -129,14 +129,18 @@ def main() -> None:
         cells = F.avg_pool2d(mask, STRIDE)
         area = cells.sum((1, 2, 3))
         bce = F.binary_cross_entropy_with_logits(logit.float(), (true > SEVERE).float(), reduction="none")
-        bce = ((bce * cells).sum((1, 2, 3)) / area).mean()
+        # An untouched photo called broken is the worse mistake: a judge that cries wolf never stops.
+        weight = torch.where(true.amax((1, 2, 3)) > 0, 1.0, float(recipe["truth_weight"]))
+        bce = (weight * (bce * cells).sum((1, 2, 3)) / area).mean()
         miss = F.smooth_l1_loss(d.float(), true, reduction="none", beta=0.2)
-        miss = ((miss * cells).sum((1, 2, 3)) / area).mean()
+        miss = (weight * (miss * cells).sum((1, 2, 3)) / area).mean()
         mean, mean_true = ((x.float() * cells).sum((1, 2, 3)) / area for x in (d, true))
         rank = ranking_loss(mean, mean_true, torch.tensor(group))
         trainer.update(bce + 2 * miss + recipe["rank_weight"] * rank)
         trainer.log(bce=bce.item(), miss=miss.item(), rank=rank.item())
-        pairs = (mean_true[:, None] - mean_true[None] > 0.02) & (torch.tensor(group)[:, None] == torch.tensor(group)[None])
+        pairs = (mean_true[:, None] - mean_true[None] > 0.02) & (
+            torch.tensor(group)[:, None] == torch.tensor(group)[None]
+        )
         trainer.log(right_order=((mean[:, None] > mean[None]) & pairs).sum().item() / max(1, int(pairs.sum())))
     trainer.save()
     state = load_file(args.out / "weights.safetensors")

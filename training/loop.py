@@ -78,8 +78,8 @@ class Trainer:
         with torch.no_grad():
             for mine, theirs in zip(self.ema.parameters(), self.model.parameters(), strict=True):
                 mine.lerp_(theirs, 1 - keep)
-            for mine, theirs in zip(self.ema.buffers(), self.model.buffers(), strict=True):
-                mine.copy_(theirs)
+            for kept, current in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(current)
         if self.step % self.recipe.get("report", 100) == 0:
             self._report()
         if time.time() - self.saved > 300:
@@ -100,7 +100,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the exact-resume checkpoint and the averaged weights (fp16 safetensors)."""
-        state = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
+        state: dict[str, Any] = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
         state |= {"optimiser": self.optimiser.state_dict(), "step": self.step}
         torch.save(state, self.out / "checkpoint.tmp")
         os.replace(self.out / "checkpoint.tmp", self.out / "checkpoint.pt")

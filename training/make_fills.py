@@ -181,7 +181,9 @@ def main() -> None:
         unfinished.mkdir(parents=True, exist_ok=True)
         for key, column in zip(("truth", "mask", "fill"), zip(*(row[:3] for row in rows), strict=True), strict=True):
             np.save(unfinished / f"{key}.npy", np.stack(column))
-        np.save(unfinished / "method.npy", np.array([[METHODS.index(name) for name in row[3]] for row in rows], np.uint8))
+        np.save(
+            unfinished / "method.npy", np.array([[METHODS.index(name) for name in row[3]] for row in rows], np.uint8)
+        )
         os.rename(unfinished, folder)
         print(f"{first + SHARD} photos, {time.process_time() - begun:.0f} s", flush=True)
 

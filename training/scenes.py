@@ -37,11 +37,15 @@ def load_objects(source: Path) -> list[Cutout]:
     out = []
     for line in io.BytesIO(files["objects.jsonl"]):
         row = json.loads(line)
-        image = cv2.imdecode(np.frombuffer(files[row["id"] + ".webp"], np.uint8), cv2.IMREAD_COLOR)
-        mask = cv2.imdecode(np.frombuffer(files[row["id"] + ".png"], np.uint8), cv2.IMREAD_UNCHANGED)
+        image = _decode(files[row["id"] + ".webp"], cv2.IMREAD_COLOR)
+        mask = _decode(files[row["id"] + ".png"], cv2.IMREAD_UNCHANGED)
         kinds = tuple(row["instances"][k] for k in sorted(row["instances"], key=int))
         out.append(Cutout(row["id"], np.ascontiguousarray(image[..., ::-1]), mask, row["label"], kinds))
     return out
+
+
+def _decode(data: bytes, flags: int) -> np.ndarray:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), flags))
 
 
 @dataclass
@@ -74,10 +78,8 @@ def _paste(scene: Scene, cut: Cutout, kind: int, rng: np.random.Generator) -> No
     cx, cy = rng.uniform(0.05, 0.95, 2) * size
     flip = -1.0 if rng.random() < 0.5 else 1.0
     matrix = np.array([[flip * scale, 0, cx - flip * scale * (x + w / 2)], [0, scale, cy - scale * (y + h / 2)]])
-    if scale < 0.6:  # smooth before shrinking
-        blur = cv2.blur(cut.image, (int(1 / scale), int(1 / scale)))
-    else:
-        blur = cut.image
+    # Smooth before shrinking.
+    blur = cv2.blur(cut.image, (int(1 / scale), int(1 / scale))) if scale < 0.6 else cut.image
     colour = cv2.warpAffine(blur, matrix, (size, size), flags=cv2.INTER_LINEAR)
     alpha = cv2.warpAffine(mask.astype(np.float32), matrix, (size, size), flags=cv2.INTER_LINEAR)
     gain = rng.uniform(0.8, 1.2)
@@ -92,7 +94,9 @@ def _paste(scene: Scene, cut: Cutout, kind: int, rng: np.random.Generator) -> No
     scene.kinds.append(kind)
 
 
-def sample_scene(cuts: list[Cutout], backgrounds: PhotoCache, plain: list[int], size: int, rng: np.random.Generator) -> Scene:
+def sample_scene(
+    cuts: list[Cutout], backgrounds: PhotoCache, plain: list[int], size: int, rng: np.random.Generator
+) -> Scene:
     """A labelled photo with up to two pasted objects, or another photo with up to five."""
     if rng.random() < 0.55:
         kind = int(rng.integers(len(cuts)))
@@ -113,5 +117,5 @@ def sample_scene(cuts: list[Cutout], backgrounds: PhotoCache, plain: list[int], 
     if rng.random() < 0.3:
         quality = int(rng.integers(40, 95))
         _, jpeg = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        scene.image = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+        scene.image = _decode(jpeg.tobytes(), cv2.IMREAD_COLOR)
     return scene

@@ -61,9 +61,7 @@ ROLES = frozenset(
         9622049,
     )
 )
-OFFENSIVE = re.compile(
-    "offensive|slur|derogat|disparag|obscen|pejorativ|vulgar|insult|contempt|slang|prostitut"
-)
+OFFENSIVE = re.compile("offensive|slur|derogat|disparag|obscen|pejorativ|vulgar|insult|contempt|slang|prostitut")
 NOT_THINGS = frozenset({"08630985", "09334396", "05220461", "00027167"})  # region, land, body part, location
 
 
@@ -130,9 +128,7 @@ class WordNet:
     def tagged(self, lemma: str, synset: str) -> int:
         """Uses of the lemma in this sense in WordNet's sense-tagged corpora."""
         s = self.synsets[synset]
-        return sum(
-            self.uses.get(k, 0) for word, k in zip(s.lemmas, s.keys, strict=True) if word.lower() == lemma
-        )
+        return sum(self.uses.get(k, 0) for word, k in zip(s.lemmas, s.keys, strict=True) if word.lower() == lemma)
 
     def map(self, synset: str) -> tuple[frozenset[int], float]:
         """Classes of one sense and their similarity to it; nothing where the hierarchy has none near."""
@@ -244,14 +240,10 @@ def override(net: WordNet, rows: dict[str, Row]) -> None:
             rows[word] = Row(classes, False, similarity, rows[word].uses if word in rows else 1)
     for word in PEOPLE:
         old = rows.get(word)
-        rows[word] = Row(
-            old.classes if old and old.person else frozenset(), True, 1.0, old.uses if old else 1
-        )
+        rows[word] = Row(old.classes if old and old.person else frozenset(), True, 1.0, old.uses if old else 1)
     for words_, target in ALIASES.items():
         for word in words_.split(", "):
-            rows[word] = Row(
-                rows[target].classes, rows[target].person, rows[target].similarity, rows[target].uses
-            )
+            rows[word] = Row(rows[target].classes, rows[target].person, rows[target].similarity, rows[target].uses)
     for word in UNKNOWN:
         rows.pop(word, None)
 
@@ -261,9 +253,7 @@ def class_names(net: WordNet) -> list[str]:
     names = [net.synsets[s].lemmas[0].replace("_", " ") for s in net.classes]
     twice = {name for name in names if names.count(name) > 1}
     return [
-        f"{name} ({net.synsets[net.synsets[s].hypernyms[0]].lemmas[0].replace('_', ' ')})"
-        if name in twice
-        else name
+        f"{name} ({net.synsets[net.synsets[s].hypernyms[0]].lemmas[0].replace('_', ' ')})" if name in twice else name
         for name, s in zip(names, net.classes, strict=True)
     ]
 
@@ -287,9 +277,7 @@ def table(net: WordNet, licence: str) -> Table:
     words = {}
     for word, row in sorted(rows.items(), key=lambda kv: (-kv[1].uses, kv[0])):
         words[word] = [sets.setdefault(row.classes, len(sets)), round(100 * row.similarity), int(row.person)]
-    irregular = {
-        normal(p): normal(s) for p, s in net.plurals.items() if normal(s) in words and normal(p) not in words
-    }
+    irregular = {normal(p): normal(s) for p, s in net.plurals.items() if normal(s) in words and normal(p) not in words}
     return {
         "about": "Words of the grounder: word -> [index into sets, similarity in percent, 1 if a person]; "
         "sets hold runs [first, last, ...] of ImageNet class indices. Built by training/vocabulary.py.",
@@ -304,17 +292,13 @@ def table(net: WordNet, licence: str) -> Table:
 
 
 def read_synsets(path: Path) -> list[str]:
-    if path.suffix == ".whl":
-        text = zipfile.ZipFile(path).read(SYNSETS_IN_WHEEL).decode()
-    else:
-        text = path.read_text()
+    wheel = path.suffix == ".whl"
+    text = zipfile.ZipFile(path).read(SYNSETS_IN_WHEEL).decode() if wheel else path.read_text()
     return [line[1:] for line in text.split()]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
     parser.add_argument("--synsets", type=Path, required=True, help="imagenet_synsets.txt, or timm's wheel")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -325,9 +309,7 @@ def main() -> None:
     content = table(WordNet.read(args.wordnet, read_synsets(args.synsets)), licence)
     raw = json.dumps(content, separators=(",", ":")).encode()
     args.out.write_bytes(gzip.compress(raw, 9, mtime=0))
-    print(
-        f"{args.out}: {len(content['words'])} words, {len(raw)} bytes, {args.out.stat().st_size} compressed"
-    )
+    print(f"{args.out}: {len(content['words'])} words, {len(raw)} bytes, {args.out.stat().st_size} compressed")
 
 
 if __name__ == "__main__":

@@ -162,8 +162,7 @@ WORDS: dict[str, str] = {
     "pasta": "carbonara",
     "soup": "consomme, soup bowl, hot pot",
     "salad": "broccoli, cucumber, guacamole",
-    "fruit": "granny smith, strawberry, orange, lemon, fig, pineapple, banana, jackfruit, "
-    "custard apple, pomegranate",
+    "fruit": "granny smith, strawberry, orange, lemon, fig, pineapple, banana, jackfruit, custard apple, pomegranate",
     "vegetable": "head cabbage, broccoli, cauliflower, zucchini, spaghetti squash, acorn squash, "
     "butternut squash, cucumber, artichoke, bell pepper, cardoon, mushroom",
     "pepper": "bell pepper",

@@ -80,9 +80,7 @@ VERB = re.compile(
     r"|edit|crop|photoshop|paint|scrub|strip|lose|removing|erasing|deleting|inpaint)"
     r"(?: (?:out|away|off|up))?|make)(?:\s+|$)"
 )
-AFTER = re.compile(
-    r" (?:out|away|off|disappear|vanish|go away|gone|please|thanks|thank you|now|completely|entirely)$"
-)
+AFTER = re.compile(r" (?:out|away|off|disappear|vanish|go away|gone|please|thanks|thank you|now|completely|entirely)$")
 OTHER_ACTION = re.compile(
     r"(?:(replace|swap|substitute|exchange)\b.* (?:with|by|for)"
     r"|(add|insert)|(turn|change|transform)\b.* (?:in)?to) "
@@ -102,9 +100,7 @@ POSTURE = re.compile(
 
 TO_CAMERA = re.compile(r"(.*) (?:closest|nearest) to (?:the )?(?:camera|viewer)$")
 
-PLACE = (
-    "left|right|top|upper|bottom|lower|middle|center|centre|background|foreground|front|back|rear|distance"
-)
+PLACE = "left|right|top|upper|bottom|lower|middle|center|centre|background|foreground|front|back|rear|distance"
 PLACES: dict[str, Side] = {
     "left": "left", "right": "right", "top": "top", "upper": "top", "bottom": "bottom", "lower": "bottom",
     "middle": "middle", "center": "middle", "centre": "middle", "central": "middle",
@@ -144,15 +140,10 @@ RANKS = {
     for word in names.split()
 } | {"last": -1}
 NUMBERS = {
-    word: n
-    for n, word in enumerate(
-        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), 1
-    )
+    word: n for n, word in enumerate(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), 1)
 }
 ALL = _words("all every each both any")
-DETERMINERS = _words(
-    "the a an this that these those my our your his her its their some of single other entire whole"
-)
+DETERMINERS = _words("the a an this that these those my our your his her its their some of single other entire whole")
 ADJECTIVES = _words(
     """red green blue yellow orange white black brown grey gray pink purple violet beige golden gold silver
     blond blonde
@@ -207,20 +198,14 @@ def parse(text: str) -> Instruction:
     """
     said = " ".join(re.sub(r"[’`´]", "'", text).lower().split())
     if not re.search(r"[^\W\d_]", said) or len(said) > MAX_LENGTH:
-        raise InputError(
-            f"expected words that name an object ({EXAMPLE}), got {text[:40]!r}: name what to remove"
-        )
+        raise InputError(f"expected words that name an object ({EXAMPLE}), got {text[:40]!r}: name what to remove")
     words = re.sub(r"[.!?;:\"()]+", " ", said).strip(" ,'")
-    words = re.sub(
-        r"left[- ]most", "leftmost", re.sub(r"right[- ]most", "rightmost", " ".join(words.split()))
-    )
+    words = re.sub(r"left[- ]most", "leftmost", re.sub(r"right[- ]most", "rightmost", " ".join(words.split())))
     while match := POLITE.match(words):
         words = words[match.end() :]
     if match := OTHER_ACTION.match(words):
         action = next(group for group in match.groups() if group)
-        raise InputError(
-            f'expected an action that is supported (remove), got "{action}" in {text!r}: {EXAMPLE}'
-        )
+        raise InputError(f'expected an action that is supported (remove), got "{action}" in {text!r}: {EXAMPLE}')
     if match := NEGATION.search(words):
         raise InputError(f'expected what to remove, got an exception ("{match[0]}") in {text!r}: {EXAMPLE}')
     if match := VERB.match(words):
@@ -236,9 +221,7 @@ def _join(words: str, text: str) -> str:
     parts = re.split(r",? and |, ?| & | or | plus ", words)
     for before, after in pairwise(parts):
         if not {before.split()[-1:][0] if before.split() else "", (after.split() or [""])[0]} <= ADJECTIVES:
-            raise InputError(
-                f"expected one kind of object, got several in {text!r}: remove them one after the other"
-            )
+            raise InputError(f"expected one kind of object, got several in {text!r}: remove them one after the other")
     return " ".join(parts)
 
 

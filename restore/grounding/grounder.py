@@ -28,6 +28,7 @@ LEAST_AREA = 0.0004  # smaller specks are not objects (share of the photo)
 
 Mask = NDArray[np.bool_]
 Image = NDArray[np.uint8]
+Map = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Grounder:
     def __init__(self, weights: dict[str, Tensor], lite0: Lite0, device: torch.device) -> None:
         net = Segmenter(lite0)
         net.load_state_dict(weights | {f"lite0.{k}": v for k, v in lite0.state_dict().items()})
-        self.net = net.eval().to(device, memory_format=torch.channels_last)
+        self.net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
 
     def find(self, image: Image, classes: tuple[int, ...], person: bool) -> list[Instance]:
@@ -71,7 +72,7 @@ class Grounder:
         h, w = f.stride16.shape[-2:]
         cell = torch.tensor([[point[0], point[1]]], device=self.device).float() * scale / 16
         logit, _ = self._decode(f, click_map(cell, h, w), True)
-        probability = _unfit(logit, small, image.shape)
+        probability: Map = _unfit(logit, small, image.shape)
         zoom = self._crop_box(probability > CORE, image.shape, point)
         x, y, zw, zh = zoom
         crop = np.ascontiguousarray(image[y : y + zh, x : x + zw])
@@ -88,24 +89,22 @@ class Grounder:
         mask = mask & (labels == labels[point[1], point[0]]) if mask[point[1], point[0]] else mask
         return Instance(mask, float(probability[point[1], point[0]]))
 
-    def _look(
-        self, image: Image, side: int, classes: tuple[int, ...], person: bool, more: tuple[int, ...] = ()
-    ) -> NDArray[np.float32]:
-        """Probability (H, W) of the prompted class; its evidence is the greatest over `side` and the sides in `more`."""
+    def _look(self, image: Image, side: int, classes: tuple[int, ...], person: bool, more: tuple[int, ...] = ()) -> Map:
+        """Probability (H, W) of the prompted class; its evidence is the greatest over `side` and `more`."""
         small, _ = _fit(image, side)
         f = self._encode(small)
         cells = f.stride16.shape[-2:]
         if person:
             return _unfit(self._decode(f, torch.zeros(1, 1, *cells, device=self.device), False)[1], small, image.shape)
         looks = [f, *(self._encode(_fit(image, other)[0]) for other in more)]
-        maps = [F.interpolate(x.evidence(list(classes)), size=cells, mode="bilinear", align_corners=False) for x in looks]
+        maps = [
+            F.interpolate(x.evidence(list(classes)), size=cells, mode="bilinear", align_corners=False) for x in looks
+        ]
         prompt = torch.stack(maps).amax(0).clamp(0, 1)
         probability = _unfit(self._decode(f, prompt, False)[0], small, image.shape)
         return probability * min(1.0, float(prompt.max()) / SURE)
 
-    def _zoom(
-        self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _zoom(self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: Map) -> Map:
         """Coarse probability averaged with a second look at the part's surroundings."""
         x, y, w, h = self._crop_box(part, image.shape)
         out = np.zeros_like(coarse)
@@ -116,7 +115,9 @@ class Grounder:
         return out * near
 
     @staticmethod
-    def _crop_box(part: Mask, shape: tuple[int, ...], point: tuple[int, int] | None = None) -> tuple[int, int, int, int]:
+    def _crop_box(
+        part: Mask, shape: tuple[int, ...], point: tuple[int, int] | None = None
+    ) -> tuple[int, int, int, int]:
         if point is not None and not part.any():
             part = part.copy()
             part[point[1], point[0]] = True
@@ -145,11 +146,12 @@ def _fit(image: Image, side: int) -> tuple[Image, float]:
     return cv2.resize(image, size, interpolation=how).astype(np.uint8), scale
 
 
-def _unfit(logit: Tensor, small: Image, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _unfit(logit: Tensor, small: Image, shape: tuple[int, ...]) -> Map:
     """Probability at the photo's size from logits at stride 4 of the padded small picture."""
     p = logit[0, 0].float().sigmoid().cpu().numpy()
     p = cv2.resize(p, (p.shape[1] * 4, p.shape[0] * 4), interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(p[: small.shape[0], : small.shape[1]], (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    p = p[: small.shape[0], : small.shape[1]]
+    return np.asarray(cv2.resize(p, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _components(mask: Mask, least: float) -> list[Mask]:
@@ -163,7 +165,7 @@ def _same(a: Mask, b: Mask) -> bool:
     return bool((a & b).sum() > 0.6 * min(a.sum(), b.sum()))
 
 
-def _outline(image: Image, probability: NDArray[np.float32]) -> Mask:
+def _outline(image: Image, probability: Map) -> Mask:
     """Mask whose outline follows the photo's edges: a guided filter (He et al., ECCV 2010) at ≤ 1024 px."""
     scale = min(1.0, OUTLINE_SIDE / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

@@ -94,9 +94,7 @@ def _offset(candidate: Candidate, side: Side | Order, size: tuple[int, int]) -> 
     return {"left": x, "right": 1 - x, "top": y, "bottom": 1 - y}[side]
 
 
-def _by_depth(
-    instances: Sequence[Candidate], chosen: list[int], size: tuple[int, int], side: Side
-) -> list[int]:
+def _by_depth(instances: Sequence[Candidate], chosen: list[int], size: tuple[int, int], side: Side) -> list[int]:
     """Foreground: at least half the largest instance's area, if that is a subject; background: the others."""
     largest = max((instances[i].area for i in chosen), default=0)
     subject = largest >= SUBJECT_SHARE * size[0] * size[1]

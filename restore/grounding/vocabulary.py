@@ -117,9 +117,7 @@ class Vocabulary:
     def _entry(self, word: str) -> Entry:
         index, percent, person = self._words[word]
         runs = self._sets[index]
-        classes = (
-            i for first, last in zip(runs[::2], runs[1::2], strict=True) for i in range(first, last + 1)
-        )
+        classes = (i for first, last in zip(runs[::2], runs[1::2], strict=True) for i in range(first, last + 1))
         return Entry(word, tuple(classes), bool(person), percent / 100)
 
     def _exact(self, phrase: str) -> str | None:
