@@ -178,9 +178,11 @@ def _better(new: Area, old: Area) -> bool:
 
 def _record(index: int, areas: list[Area], pixels: int, accepted: bool, seconds: float) -> PassRecord:
     judged = [(a, a.judgement) for a in areas if a.judgement is not None]
+    if not judged:  # nothing to repair: as good as an untouched photo
+        return PassRecord(index, 0.0, 0.0, 100.0, 1.0, accepted, seconds)
     holes = [int(j.hole.sum()) for _, j in judged]
     bad = sum(int(j.artifacts.sum()) for _, j in judged)
-    total = max(1, sum(holes))
+    total = sum(holes)
     quality = sum(j.quality * n for (_, j), n in zip(judged, holes, strict=True)) / total
     confidence = sum(a.confidence * n for (a, _), n in zip(judged, holes, strict=True)) / total
     return PassRecord(index, bad / total, bad / max(1, pixels), quality, confidence, accepted, seconds)

@@ -133,14 +133,14 @@ def _verdict(result: InpaintResult) -> str:
 
 def _facts(result: InpaintResult) -> str:
     facts = {
-        "Repainted": f"{_percent(float(result.mask.mean()))} of the photo",
+        "Mask": f"{_percent(float(result.mask.mean()))} of the photo",
         "Time": f"{result.seconds:.1f} s",
     }
     kept = _kept(result.passes)
     if kept and result.mask.any():
         par = _change(_percent(kept[0].par_hole), _percent(kept[-1].par_hole))
         quality = _change(f"{kept[0].quality:.0f}", f"{kept[-1].quality:.0f}")
-        facts = {"Artifacts in the hole (↓ better)": par, "Quality, 0 to 100 (↑ better)": quality} | facts
+        facts = {"Artifacts in hole (↓ better)": par, "Quality of 100 (↑ better)": quality} | facts
     return "\n".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items())
 
 

@@ -145,3 +145,10 @@ def test_a_pass_takes_each_separate_part_from_the_best_candidate():
     assert [p.accepted for p in outcome.passes] == [True, True]
     assert outcome.passes[1].par_hole == 0
     assert outcome.stop == "threshold"
+
+
+def test_a_picture_without_holes_is_done_at_once():
+    fill, asked = fills([[0]])
+    outcome = repair([], 64, fill, judge, Settings())
+    assert (outcome.stop, asked, outcome.areas) == ("threshold", [], [])
+    assert outcome.passes[0].quality == 100
