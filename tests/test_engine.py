@@ -59,7 +59,7 @@ def test_picks_the_best_candidate_and_stops_at_the_threshold():
 
 
 def test_a_worse_pass_is_rolled_back_and_recorded():
-    outcome, _ = run([[180], [250], [140]], par=0.0)
+    outcome, _ = run([[240], [255], [235]], par=0.0)
     assert [p.accepted for p in outcome.passes] == [True, False, True]
     assert outcome.passes[1].par_hole == 1
     assert (outcome.history[1][0].image == outcome.history[0][0].image).all()
@@ -67,7 +67,7 @@ def test_a_worse_pass_is_rolled_back_and_recorded():
 
 
 def test_stops_after_two_passes_without_gain():
-    outcome, _ = run([[200], [220], [230], [10]], par=0.0)
+    outcome, _ = run([[235], [245], [250], [10]], par=0.0)
     assert outcome.stop == "no-gain"
     assert len(outcome.passes) == 3
 
@@ -96,7 +96,7 @@ def test_later_passes_fill_only_the_dilated_artifacts_inside_the_hole():
 
 
 def test_areas_with_a_judgement_are_refined_from_pass_zero():
-    areas = areas_of(picture(200), hole_mask())
+    areas = areas_of(picture(240), hole_mask())
     areas = [Area(a.window, a.hole, a.image, judge(a.image, a.hole)) for a in areas]
     fill, _ = fills([[20]])
     outcome = repair(areas, 64 * 64, fill, judge, Settings(passes=1, par=0.01))
@@ -131,7 +131,7 @@ def test_a_pass_takes_each_separate_part_from_the_best_candidate():
         inside_left, inside_right = left[area.window.slices], right[area.window.slices]
         if index == 1:
             image = np.zeros_like(area.image)
-            image[inside_left | inside_right] = 200
+            image[inside_left | inside_right] = 240
             return [Candidate(image, 0.5, 0.0)]
         out = []
         for mended, broken in ((inside_left, inside_right), (inside_right, inside_left)):
