@@ -67,7 +67,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
             ),
             click.option("--seed", type=int, help="Same seed, same pixels. [default: 0]"),
-            click.option("--passes", type=int, help="Most passes over the hole. [default: 4]"),
+            click.option("--passes", type=int, help="Most passes over the hole. [default: 5]"),
             click.option(
                 "--par",
                 type=float,

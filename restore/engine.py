@@ -19,7 +19,7 @@ from restore.quality.judge import Judgement
 from restore.region import Window, windows
 from restore.settings import Settings
 
-PATIENCE = 2  # passes in a row without gain before the loop gives up
+PATIENCE = 3  # passes in a row without gain before the loop gives up
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -139,9 +139,11 @@ def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Ar
         replace(area, image=c.image, judgement=judge(c.image, area.hole), confidence=c.confidence)
         for c in fill(area, todo, index)
     ]
-    if area.judgement is not None:
-        tried.append(_mixed(area, todo, tried, judge))
-    return min(tried, key=lambda a: _score(a.judgement))
+    if area.judgement is None:
+        return min(tried, key=_severity)
+    tried.append(_mixed(area, todo, tried, judge))
+    better = [a for a in tried if _better(a, area)]
+    return min(better, key=_par) if better else min(tried, key=_severity)
 
 
 def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
@@ -162,18 +164,19 @@ def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
     return replace(area, image=image, judgement=judge(image, area.hole), confidence=tried[0].confidence)
 
 
-def _score(judgement: Judgement | None) -> float:
-    """What the loop minimises: the mean severity in the hole."""
-    return np.inf if judgement is None else judgement.severity
+def _par(area: Area) -> float:
+    return 1.0 if area.judgement is None else area.judgement.par_hole
+
+
+def _severity(area: Area) -> float:
+    return np.inf if area.judgement is None else area.judgement.severity
 
 
 def _better(new: Area, old: Area) -> bool:
-    """Lower severity and no more artifacts than before."""
+    """Fewer artifacts and no lower quality. Any fill is better than none."""
     if new is old or new.judgement is None:
         return False
-    if old.judgement is None:
-        return True
-    return new.judgement.severity < old.judgement.severity and new.judgement.par_hole <= old.judgement.par_hole
+    return old.judgement is None or (_par(new) < _par(old) and _severity(new) <= _severity(old))
 
 
 def _record(index: int, areas: list[Area], pixels: int, accepted: bool, seconds: float) -> PassRecord:

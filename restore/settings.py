@@ -23,7 +23,7 @@ class Settings:
     model: str = "builtin"
     device: str = "auto"
     seed: int = 0
-    passes: int = 4
+    passes: int = 5
     par: float = 0.05
     candidates: int = 3
     steps: int = 8

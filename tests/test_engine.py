@@ -59,17 +59,23 @@ def test_picks_the_best_candidate_and_stops_at_the_threshold():
 
 
 def test_a_worse_pass_is_rolled_back_and_recorded():
-    outcome, _ = run([[240], [255], [235]], par=0.0)
+    outcome, _ = run([[240], [255], [10]], par=0.0)
     assert [p.accepted for p in outcome.passes] == [True, False, True]
     assert outcome.passes[1].par_hole == 1
     assert (outcome.history[1][0].image == outcome.history[0][0].image).all()
+    assert outcome.stop == "threshold"
+
+
+def test_a_pass_that_only_moves_the_artifacts_is_no_gain_and_the_budget_ends_the_loop():
+    outcome, _ = run([[240], [235]], par=0.0)
+    assert [p.accepted for p in outcome.passes] == [True, False]
     assert outcome.stop == "budget"
 
 
-def test_stops_after_two_passes_without_gain():
-    outcome, _ = run([[235], [245], [250], [10]], par=0.0)
+def test_stops_after_three_passes_without_gain():
+    outcome, _ = run([[235], [245], [250], [240], [10]], par=0.0)
     assert outcome.stop == "no-gain"
-    assert len(outcome.passes) == 3
+    assert len(outcome.passes) == 4
 
 
 def test_later_passes_fill_only_the_dilated_artifacts_inside_the_hole():
