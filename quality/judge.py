@@ -17,7 +17,7 @@ from restore.backbone import Lite0
 from restore.quality.judge_net import JudgeNet
 
 SIDE = 256  # long side at which a picture or window is judged
-ARTIFACT = 0.8  # probability from which a pixel counts: see training/calibrate_judge.py
+ARTIFACT = 0.85  # probability from which a pixel counts: see training/calibrate_judge.py
 QUALITY_SCALE = 1.0  # mean severity at which quality has fallen to 100/e
 
 

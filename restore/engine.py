@@ -15,11 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.pipelines.expansion import Expansion
 from restore.quality.judge import Judgement
 from restore.region import Window, windows
 from restore.settings import Settings
 
 PATIENCE = 3  # passes in a row without gain before the loop gives up
+MONTAGE_SIDE = 128  # long side, pixels, at which regions of several fills are put together
+MONTAGE_TRUST = 0.6  # weight of the judge's probability against colour steps across a cut
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -147,18 +150,31 @@ def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Ar
 
 
 def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
-    """Each separate part of `todo` from the picture, old or new, that has the least wrong there.
+    """Every region of `todo` from the picture, old or new, that has the least wrong there.
 
-    Parts do not touch each other and every picture agrees around them, so the mixture has no new seams.
+    A photomontage (Agarwala et al., SIGGRAPH 2004): the judge's probabilities are the unary cost, colour steps
+    between the pictures the seam cost, one minimum cut a label; the cuts run where the pictures agree.
     """
-    count, labels = cv2.connectedComponents(todo.astype(np.uint8))
     pictures = [area, *tried]
-    wrong = [
-        np.bincount(labels.ravel(), p.judgement.probability.ravel(), count) for p in pictures if p.judgement is not None
-    ]
-    choice = np.argmin(wrong, axis=0)[labels]
+    scale = min(1.0, MONTAGE_SIDE / max(todo.shape))
+    size = max(1, round(todo.shape[1] * scale)), max(1, round(todo.shape[0] * scale))
+    small = cv2.resize(todo.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    colour = np.stack([cv2.resize(p.image, size, interpolation=cv2.INTER_AREA)[small] for p in pictures])
+    wrong = np.stack(
+        [
+            cv2.resize(p.judgement.probability, size, interpolation=cv2.INTER_AREA)[small]
+            for p in pictures
+            if p.judgement
+        ]
+    )
+    expansion = Expansion(
+        small, colour.astype(np.float32) / 255, MONTAGE_TRUST * wrong, np.ones(wrong.shape, dtype=np.bool_)
+    )
+    choice = np.zeros(small.shape, np.uint8)
+    choice[small] = expansion.run(sweeps=2)[0]
+    choice = cv2.resize(choice, todo.shape[::-1], interpolation=cv2.INTER_NEAREST)
     image = area.image.copy()
-    for k, picture in enumerate(pictures):
+    for k, picture in enumerate(tried, 1):
         part = todo & (choice == k)
         image[part] = picture.image[part]
     return replace(area, image=image, judgement=judge(image, area.hole), confidence=tried[0].confidence)
