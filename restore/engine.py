@@ -172,10 +172,10 @@ def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
     )
     choice = np.zeros(small.shape, np.uint8)
     choice[small] = expansion.run(sweeps=2)[0]
-    choice = cv2.resize(choice, todo.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    chosen = cv2.resize(choice, todo.shape[::-1], interpolation=cv2.INTER_NEAREST)
     image = area.image.copy()
     for k, picture in enumerate(tried, 1):
-        part = todo & (choice == k)
+        part = todo & (chosen == k)
         image[part] = picture.image[part]
     return replace(area, image=image, judgement=judge(image, area.hole), confidence=tried[0].confidence)
 
