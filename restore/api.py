@@ -320,10 +320,7 @@ class Engine:
                 penalty=None if penalty is None else penalty[area.window.slices],
                 callback_on_step_end=step,
             )
-            return [
-                Candidate(_pasted(area.image, new, todo), output.confidence, seam)
-                for new, seam in zip(output.images, output.seams, strict=True)
-            ]
+            return [Candidate(_pasted(area.image, new, todo), output.confidence) for new in output.images]
 
         return repair(
             areas,

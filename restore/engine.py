@@ -29,11 +29,10 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One fill of a window: image (h, w, 3), mean confidence over the hole and seam energy (≥ 0)."""
+    """One fill of a window: image (h, w, 3), mean confidence over the hole."""
 
     image: Image
     confidence: float
-    seam: float
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def fills(levels: list[list[int]]):
         for level in levels[index - 1]:
             image = area.image.copy()
             image[todo] = level
-            out.append(Candidate(image, 0.5, 0.0))
+            out.append(Candidate(image, 0.5))
         return out
 
     return fill, asked
@@ -91,7 +91,7 @@ def test_later_passes_fill_only_the_dilated_artifacts_inside_the_hole():
             part[area.hole.argmax() // todo.shape[1] :, :] = True
             ys, xs = np.nonzero(todo)
             image[ys[:4], xs[:4]] = 255
-        return [Candidate(image, 0.5, 0.0)]
+        return [Candidate(image, 0.5)]
 
     outcome = repair(areas_of(picture(0), hole), 64 * 64, fill, judge, Settings(passes=2, par=0.0))
     first, second = calls
@@ -138,13 +138,13 @@ def test_a_pass_takes_each_separate_part_from_the_best_candidate():
         if index == 1:
             image = np.zeros_like(area.image)
             image[inside_left | inside_right] = 240
-            return [Candidate(image, 0.5, 0.0)]
+            return [Candidate(image, 0.5)]
         out = []
         for mended, broken in ((inside_left, inside_right), (inside_right, inside_left)):
             image = area.image.copy()
             image[todo & mended] = 0
             image[todo & broken] = 255
-            out.append(Candidate(image, 0.5, 0.0))
+            out.append(Candidate(image, 0.5))
         return out
 
     outcome = repair(areas_of(picture(0), hole), 64 * 64, fill, judge, Settings(passes=2, par=0.0))
