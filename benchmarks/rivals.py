@@ -71,7 +71,7 @@ def draft(weights: Path, side: int = 128) -> Fill:
     import torch
 
     from restore.pipelines.draft_net import MULTIPLE
-    from training.make_fills import load_draft
+    from restore.training.make_fills import load_draft
 
     net = load_draft(weights)
 

@@ -13,6 +13,7 @@ from restore.checkpoints import FOLDER, load_weights, manifest, verified
 from restore.errors import ModelUnavailableError
 
 ROOT = Path(__file__).parents[1]
+LINKS = ("pipelines", "quality", "training", "configs")
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +34,17 @@ def wheel(tmp_path_factory):
 def test_the_wheel_is_complete_and_small(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    sources = {"restore": ROOT / "restore"} | {f"restore/{x}": ROOT / x for x in ("pipelines", "quality", "configs")}
+    sources = {"restore": ROOT / "restore"} | {f"restore/{x}": ROOT / x for x in LINKS}
     for target, folder in sources.items():
         for path in folder.rglob("*"):
             inside = path.relative_to(folder)
-            links = ("pipelines", "quality", "configs")
             if (
-                path.is_file()
+                path.suffix in (".py", ".yaml", ".html", ".json", ".safetensors", ".gz")
                 and "__pycache__" not in path.parts
-                and not (target == "restore" and inside.parts[0] in links)
+                and not (target == "restore" and inside.parts[0] in LINKS)
             ):
                 assert f"{target}/{inside.as_posix()}" in names
-    assert not any(name.startswith(("pipelines/", "quality/", "configs/", "tests/")) for name in names)
+    assert not any(name.startswith((*(f"{link}/" for link in LINKS), "tests/")) for name in names)
     assert wheel.stat().st_size < 100e6
 
 

@@ -1,7 +1,7 @@
 """Train the draft network (pipelines/draft_net.py).
 
 Example:
-  python -m training.draft --config training/recipes/draft.yaml \\
+  python -m restore.training.draft --config training/recipes/draft.yaml \\
       --data ../shared/data/photos-*.tar --out runs/draft --minutes 90
 """
 
@@ -20,8 +20,8 @@ from restore.backbone import Lite0
 from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.smooth import push_pull
 from restore.quality.full_reference import feature_distance
-from training.data import Holes, PhotoCache, random_crop
-from training.loop import Trainer, parse_args
+from restore.training.data import Holes, PhotoCache, random_crop
+from restore.training.loop import Trainer, parse_args
 
 
 def batch(cache: PhotoCache, holes: Holes, n: int, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Train the promptable segmenter of the grounder (restore/grounding/segmenter.py).
 
 Example:
-  python -m training.grounder --config training/recipes/grounder.yaml \\
+  python -m restore.training.grounder --config training/recipes/grounder.yaml \\
       --data ../shared/data/objects.tar ../shared/data/photos-*.tar --out runs/grounder --minutes 40
 """
 
@@ -19,9 +19,9 @@ from torch import Tensor
 
 from restore.backbone import Lite0
 from restore.grounding.segmenter import Segmenter, click_map
-from training.data import PhotoCache
-from training.loop import Trainer, parse_args
-from training.scenes import BACKGROUNDS, PEOPLE, Cutout, Scene, load_objects, sample_scene
+from restore.training.data import PhotoCache
+from restore.training.loop import Trainer, parse_args
+from restore.training.scenes import BACKGROUNDS, PEOPLE, Cutout, Scene, load_objects, sample_scene
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Train the judge network (quality/judge_net.py) on fills by many methods whose truth is known.
 
 Make the fills first (training/make_fills.py). Example:
-  python -m training.judge --config training/recipes/judge.yaml --data runs/fills --out runs/judge --minutes 30
+  python -m restore.training.judge --config training/recipes/judge.yaml --data runs/fills --out runs/judge --minutes 30
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from restore.backbone import Lite0
 from restore.quality.judge_net import SEVERE, STRIDE, JudgeNet, severity
-from training.loop import Trainer, parse_args
+from restore.training.loop import Trainer, parse_args
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]  # image (S, S, 3) uint8, mask (S, S), severity (S/4, S/4)
 

@@ -1,7 +1,7 @@
 """Make fills by many methods, with their truth: what the artifact segmenter and the scorer learn from.
 
 Example:
-  python -m training.make_fills --photos runs/draft/photos --out runs/fills --count 20000 \\
+  python -m restore.training.make_fills --photos runs/draft/photos --out runs/fills --count 20000 \\
       --shapes ../shared/data/hole-shapes.npz --draft runs/draft/weights.safetensors
 
 Every photo gets four fills of one hole: two shift maps of different faithfulness (what the engine chooses
@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from restore.pipelines import seams, shift_map
 from restore.pipelines.draft_net import DraftConfig, DraftNet
 from restore.pipelines.smooth import push_pull
-from training.data import Holes, PhotoCache, random_crop
+from restore.training.data import Holes, PhotoCache, random_crop
 
 SIZE, SHARD = 256, 100
 METHODS = ("shiftmap", "draft", "smooth", "blurred", "telea", "ns", "copied", "patchmatch")

@@ -1,7 +1,8 @@
 """Put trained weights into the package and enter them in its manifest.
 
 Example:
-  python -m training.publish judge runs/judge/judge.safetensors --architecture "JudgeNet (quality/judge_net.py)" \\
+  python -m restore.training.publish judge runs/judge/judge.safetensors \\
+      --architecture "JudgeNet (quality/judge_net.py)" \\
       --recipe training/recipes/judge.yaml --samples 60000 --data "photos-*.tar (see training/README.md)"
 Measured scores are entered by `benchmarks/`, never by hand.
 """

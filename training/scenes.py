@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.data import PhotoCache
+from restore.training.data import PhotoCache
 
 # Photo sources that hold few people or animals: safe backgrounds for pasting.
 BACKGROUNDS = ("houses", "food", "landscape", "dps", "imagenet")

@@ -6,7 +6,7 @@ imported).
 
 Example:
   apt-get install wordnet-base && pip download --no-deps timm
-  python -m training.vocabulary --wordnet /usr/share/wordnet --synsets timm-*.whl
+  python -m restore.training.vocabulary --wordnet /usr/share/wordnet --synsets timm-*.whl
 
 A word covers the classes below its synset. A synset with no class below it borrows the class above it, or,
 for animals, the classes below its parent, at the mean similarity of Wu & Palmer ("Verb semantics and lexical
@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 
 from restore.grounding.vocabulary import Table
-from training.vocabulary_overrides import ALIASES, PEOPLE, TOO_GENERIC, UNKNOWN, WEAK, WORDS
+from restore.training.vocabulary_overrides import ALIASES, PEOPLE, TOO_GENERIC, UNKNOWN, WEAK, WORDS
 
 OUT = Path("restore/grounding/vocabulary.json.gz")
 SYNSETS_IN_WHEEL = "timm/data/_info/imagenet_synsets.txt"

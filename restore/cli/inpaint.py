@@ -1,53 +1,18 @@
-"""The command line. Heavy imports wait until the arguments are known to be good."""
+"""`restore inpaint` and `restore refine`."""
 
 from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from restore.errors import Cancelled, RestoreError
-
 if TYPE_CHECKING:
     from restore.api import Engine, InpaintResult
     from restore.settings import Settings
-
-EPILOG = """\b
-Exit codes: 0 done; 2 bad usage or unreadable input; 3 object not found;
-4 model not available; 130 interrupted."""
-
-
-class Group(click.Group):
-    """Turns this package's errors and warnings into one line on stderr, errors into their exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        warnings.formatwarning = lambda message, *_, **__: f"restore: {message}\n"
-        try:
-            return super().invoke(ctx)
-        except RestoreError as error:
-            click.echo(f"restore: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("restore: interrupted; nothing was written", err=True)
-            ctx.exit(Cancelled.exit_code)
-
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
-@click.version_option(package_name="restore")
-def main() -> None:
-    """Repair and edit photographs, and judge the result.
-
-    \b
-    restore inpaint photo.jpg --prompt "remove the cat"
-    restore refine edited.png -o better.png
-    restore segment photo.jpg --prompt "remove every person" -o mask.png
-    restore assess photo.jpg
-    """
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,7 +54,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@main.command()
+@click.command()
 @click.option("--prompt", help='What to remove, e.g. "remove the cat on the left".')
 @click.option("--mask", type=click.Path(), help="Image of the photo's size; white is repainted.")
 @click.option("--box", help="X,Y,W,H in pixels: repaint this box.")
@@ -121,7 +86,7 @@ def inpaint(
     _run(image, lambda engine: engine.inpaint, region, options)
 
 
-@main.command()
+@click.command()
 @click.option("--mask", type=click.Path(), help="Look for artifacts only here (white); default: anywhere.")
 @run_options
 def refine(image: str, mask: str | None, **options: Any) -> None:
@@ -132,71 +97,6 @@ def refine(image: str, mask: str | None, **options: Any) -> None:
     restore refine filled.png --mask mask.png --report report.html
     """
     _run(image, lambda engine: engine.refine, {"mask": mask}, options)
-
-
-@main.command()
-@click.argument("image", type=click.Path())
-@click.option("--prompt", required=True, help='What to find, e.g. "the largest dog".')
-@click.option("-o", "--output", type=click.Path(), help="Where to write the mask (white = found).")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-def segment(image: str, prompt: str, output: str | None, overwrite: bool, as_json: bool, device: str) -> None:
-    """Show which pixels of IMAGE an instruction means, without changing anything.
-
-    \b
-    restore segment photo.jpg --prompt "remove every person" -o mask.png
-    """
-    from restore.grounding.instruction import parse
-    from restore.image import check_output, load_photo
-    from restore.mask import mask_box, save_mask
-
-    parse(prompt)
-    if output is not None:
-        check_output(output, overwrite=overwrite)
-    photo = load_photo(image)
-    from restore.api import Engine
-
-    found = Engine(device=device).segment(photo, prompt=prompt)
-    if output is not None:
-        save_mask(found.mask, output, overwrite=overwrite)
-    summary = {
-        "output": output,
-        "score": round(found.score, 4),
-        "pixels": int(found.mask.sum()),
-        "box": list(mask_box(found.mask)),
-        "instances": [{"score": round(i.score, 4), "box": list(mask_box(i.mask))} for i in found.instances],
-    }
-    if as_json:
-        click.echo(json.dumps(summary))
-    else:
-        count = len(found.instances)
-        what = f"{count} object{'s' * (count != 1)}, score {found.score:.2f}, {summary['pixels']} pixels"
-        click.echo(f"{what} -> {output or 'not saved'}")
-
-
-@main.command()
-@click.argument("image", type=click.Path())
-@click.option("--mask", type=click.Path(), help="Where the picture was edited (white); default: judge all of it.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-def assess(image: str, mask: str | None, as_json: bool, device: str) -> None:
-    """Judge IMAGE: share of artifact pixels (PAR) and quality from 0 to 100.
-
-    \b
-    restore assess edited.png --mask mask.png
-    """
-    from restore.image import load_photo
-
-    photo = load_photo(image)
-    from restore.api import Engine
-
-    found = Engine(device=device).assess(photo, mask=mask)
-    if as_json:
-        click.echo(json.dumps({"par_hole": found.par_hole, "par_image": found.par_image, "quality": found.quality}))
-    else:
-        hole = "" if found.par_hole is None else f"PAR_hole {found.par_hole:.3f}  "
-        click.echo(f"{hole}PAR_image {found.par_image:.3f}  quality {found.quality:.1f}")
 
 
 def _settings(options: dict[str, Any]) -> Settings:

@@ -1,0 +1,49 @@
+"""The command line, one file per command. Heavy imports wait until the arguments are known to be good."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import click
+
+from restore.cli.assess import assess
+from restore.cli.inpaint import inpaint, refine
+from restore.cli.segment import segment
+from restore.errors import Cancelled, RestoreError
+
+EPILOG = """\b
+Exit codes: 0 done; 2 bad usage or unreadable input; 3 object not found;
+4 model not available; 130 interrupted."""
+
+
+class Group(click.Group):
+    """Turns this package's errors and warnings into one line on stderr, errors into their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        warnings.formatwarning = lambda message, *_, **__: f"restore: {message}\n"
+        try:
+            return super().invoke(ctx)
+        except RestoreError as error:
+            click.echo(f"restore: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("restore: interrupted; nothing was written", err=True)
+            ctx.exit(Cancelled.exit_code)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(package_name="restore")
+def main() -> None:
+    """Repair and edit photographs, and judge the result.
+
+    \b
+    restore inpaint photo.jpg --prompt "remove the cat"
+    restore refine edited.png -o better.png
+    restore segment photo.jpg --prompt "remove every person" -o mask.png
+    restore assess photo.jpg
+    """
+
+
+for command in (inpaint, refine, segment, assess):
+    main.add_command(command)

@@ -1,0 +1,48 @@
+"""`restore segment`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("image", type=click.Path())
+@click.option("--prompt", required=True, help='What to find, e.g. "the largest dog".')
+@click.option("-o", "--output", type=click.Path(), help="Where to write the mask (white = found).")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+def segment(image: str, prompt: str, output: str | None, overwrite: bool, as_json: bool, device: str) -> None:
+    """Show which pixels of IMAGE an instruction means, without changing anything.
+
+    \b
+    restore segment photo.jpg --prompt "remove every person" -o mask.png
+    """
+    from restore.grounding.instruction import parse
+    from restore.image import check_output, load_photo
+    from restore.mask import mask_box, save_mask
+
+    parse(prompt)
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    photo = load_photo(image)
+    from restore.api import Engine
+
+    found = Engine(device=device).segment(photo, prompt=prompt)
+    if output is not None:
+        save_mask(found.mask, output, overwrite=overwrite)
+    summary = {
+        "output": output,
+        "score": round(found.score, 4),
+        "pixels": int(found.mask.sum()),
+        "box": list(mask_box(found.mask)),
+        "instances": [{"score": round(i.score, 4), "box": list(mask_box(i.mask))} for i in found.instances],
+    }
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        count = len(found.instances)
+        what = f"{count} object{'s' * (count != 1)}, score {found.score:.2f}, {summary['pixels']} pixels"
+        click.echo(f"{what} -> {output or 'not saved'}")
