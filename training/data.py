@@ -2,30 +2,83 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
+
+from restore.errors import InputError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+LEAST_SIDE = 64  # px
+
+
+def photo_sources(data: list[Path]) -> list[Path]:
+    """The tar shards and folders with photos among `data`.
+
+    A folder stands for its photos-*.tar when it has any (its other content is labels and measuring sets), else for
+    all pictures below it. Raises InputError when something is absent or holds no picture.
+    """
+    found: list[Path] = []
+    for source in data:
+        if not source.exists():
+            raise InputError(f"expected a folder or tar shard of images, got no such path {source}; check --data")
+        if source.is_file():
+            found += [] if source.name.startswith("objects") else [source]
+        elif shards := sorted(source.glob("photos-*.tar")):
+            found += shards
+        elif (source / "pixels.bin").exists() or next(_pictures(source), None) is not None:
+            found += [] if (source / "objects.jsonl").exists() else [source]
+        elif not (source / "objects.tar").exists():
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise InputError(f"expected images ({kinds}) or photos-*.tar in {source}, got none; check --data")
+    if not found:
+        raise InputError(f"expected a folder or tar shard of photos, got {', '.join(map(str, data))}; check --data")
+    return found
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
 def iter_photos(source: Path) -> Iterator[tuple[str, bytes]]:
     """(name, encoded bytes) of every picture in a tar shard or, recursively, a folder."""
     if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                yield path.stem, path.read_bytes()
+        for path in sorted(_pictures(source)):
+            yield path.stem, path.read_bytes()
         return
-    with tarfile.open(source) as tar:
-        for member in tar:
-            if Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
-                handle = tar.extractfile(member)
-                if handle is not None:
-                    yield Path(member.name).stem, handle.read()
+    try:
+        with tarfile.open(source) as tar:
+            for member in tar:
+                if Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
+                    handle = tar.extractfile(member)
+                    if handle is not None:
+                        yield Path(member.name).stem, handle.read()
+    except tarfile.TarError as error:
+        raise InputError(f"expected a whole tar shard, got {source} ({error}); copy it again") from None
+
+
+def decode(data: bytes, short_side: int) -> np.ndarray | None:
+    """RGB (H, W, 3) uint8, upright, short side at most `short_side`; None when broken, cut off or too small."""
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            image = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    least = min(image.shape[:2])
+    if least < LEAST_SIDE:
+        return None
+    scale = short_side / least
+    return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 class PhotoCache:
@@ -46,25 +99,75 @@ class PhotoCache:
         return self.pixels[start : start + h * w * 3].reshape(h, w, 3)
 
     @classmethod
-    def open(cls, folder: Path, sources: list[Path], short_side: int = 288) -> PhotoCache:
-        """The cache in `folder`, built from `sources` (tar shards or folders) when absent."""
-        if not (folder / "index.json").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            index, position = [], 0
-            with open(folder / "pixels.bin", "wb") as out:
-                for source in sources:
-                    for name, data in iter_photos(source):
-                        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-                        if image is None or min(image.shape[:2]) < 64:
-                            continue
-                        scale = short_side / min(image.shape[:2])
-                        if scale < 1:
-                            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                        out.write(image[..., ::-1].tobytes())
-                        index.append((name, position, *image.shape[:2]))
-                        position += image.size
-            (folder / "index.json").write_text(json.dumps(index))
-        return cls(folder)
+    def open(cls, folder: Path, data: list[Path], short_side: int = 288) -> PhotoCache:
+        """The cache of `data` in `folder`, decoded when absent. Runs may share `folder`.
+
+        Every set of sources (paths, sizes, times) and side has its own sub-folder. One source that is itself such
+        a sub-folder is opened as it is. Raises InputError when there is no usable photo.
+        """
+        sources = photo_sources(data)
+        if len(sources) == 1 and (sources[0] / "pixels.bin").exists():
+            return cls(sources[0])
+        goal = folder / f"decoded-{fingerprint(sources, short_side)}"
+        if not goal.exists():
+            draft = folder / f"{goal.name}.{os.getpid()}.part"
+            draft.mkdir(parents=True)
+            try:
+                _decode_all(draft, sources, short_side)
+                os.rename(draft, goal)
+            except OSError:
+                if not goal.exists():  # else another process was faster
+                    raise
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        return cls(goal)
+
+
+def _decode_all(folder: Path, sources: list[Path], short_side: int) -> None:
+    index: list[tuple[str, int, int, int]] = []
+    position, skipped = 0, 0
+    with open(folder / "pixels.bin", "wb") as out:
+        for source in sources:
+            for name, data in iter_photos(source):
+                image = decode(data, short_side)
+                if image is None:
+                    skipped += 1
+                    continue
+                out.write(image.tobytes())
+                index.append((name, position, *image.shape[:2]))
+                position += image.size
+    if skipped:
+        click.echo(f"restore: skipped {skipped} pictures, broken or under {LEAST_SIDE} px", err=True)
+    if not index:
+        where = ", ".join(map(str, sources))
+        raise InputError(f"expected photos in {where}, got {skipped} unusable ones; check --data")
+    (folder / "index.json").write_text(json.dumps(index))
+    (folder / "sources.json").write_text(json.dumps([source.name for source in sources]))
+
+
+def source_names(data: list[Path]) -> list[str]:
+    """File and folder names of `data`; of a decoded cache what it was made of."""
+    names: list[str] = []
+    for path in data:
+        made_of = path / "sources.json"
+        names += json.loads(made_of.read_text()) if made_of.exists() else [path.resolve().name]
+    return names
+
+
+def fingerprint(sources: list[Path], salt: int) -> str:
+    """12 hex digits that change with the paths, sizes and times of the files in `sources`."""
+    rows = [str(salt)]
+    for source in sources:
+        for path in sorted(_pictures(source)) if source.is_dir() else [source]:
+            status = path.stat()
+            rows.append(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]
+
+
+def held_out(count: int, wanted: int) -> tuple[range, range]:
+    """Indices to train on and to test on: the last `wanted`, kept apart when there are more than 100."""
+    first = max(0, count - wanted)
+    return range(first if count > 100 else count), range(first, count)
 
 
 def random_crop(image: np.ndarray, size: int, rng: np.random.Generator, least: float = 0.45) -> np.ndarray:
@@ -86,6 +189,14 @@ class Holes:
             packed = np.load(shapes)
             n = int(np.prod(packed["shape"]))
             self.shapes = np.unpackbits(packed["bits"])[:n].reshape(packed["shape"])
+
+    @classmethod
+    def open(cls, shapes: str) -> Holes:
+        """Of the shapes in a recipe's `hole_shapes`; without that file strokes, boxes and borders only, and says so."""
+        if Path(shapes).is_file():
+            return cls(Path(shapes))
+        click.echo(f"restore: no {shapes}; holes are strokes, boxes and borders only", err=True)
+        return cls(None)
 
     def sample(self, size: int, rng: np.random.Generator) -> np.ndarray:
         """One mask that covers between 2 % and 60 % of the square."""

@@ -1,93 +1,101 @@
-"""Train the draft network (pipelines/draft_net.py).
-
-Example:
-  python -m restore.training.draft --config training/recipes/draft.yaml \\
-      --data ../shared/data/photos-*.tar --out runs/draft --minutes 90
-"""
+"""The draft network's data and losses (pipelines/draft_net.py): `restore train draft`."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from restore.backbone import Lite0
+from restore.checkpoints import load_weights
 from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.smooth import push_pull
 from restore.quality.full_reference import feature_distance
-from restore.training.data import Holes, PhotoCache, random_crop
-from restore.training.loop import Trainer, parse_args
+from restore.training.data import Holes, PhotoCache, held_out, random_crop
+from restore.training.loop import Task
+
+EVALUATED = 16  # held-out crops
 
 
-def batch(cache: PhotoCache, holes: Holes, n: int, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Photos (n, 3, size, size) in [-1, 1] and masks (n, 1, size, size)."""
-    images = np.stack([random_crop(cache[int(rng.integers(len(cache)))], size, rng) for _ in range(n)])
-    masks = np.stack([holes.sample(size, rng) for _ in range(n)])
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return x, torch.from_numpy(masks)[:, None].float()
+class DraftTask(Task):
+    """L1 and feature distance of the hole's conditional mean, plus EDM's loss on a share of noisy samples."""
 
+    net: DraftNet
 
-def main() -> None:
-    args = parse_args(__doc__)
-    recipe = args.recipe
-    cache = PhotoCache.open(args.out / "photos", args.data)
-    shapes = Path(recipe["hole_shapes"])
-    holes = Holes(shapes if shapes.exists() else None)
-    sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["network"].items()}
-    net = DraftNet(DraftConfig(**sizes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    lite0 = Lite0().eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    lite0.load_state_dict(load_file("restore/weights/lite0.safetensors"))
-    trainer = Trainer(net, net.parameters(), recipe, args)
-    print(f"{sum(p.numel() for p in net.parameters()) / 1e6:.2f} M parameters, {len(cache)} photos", flush=True)
-    n = recipe["batch"]
-    while trainer.progress < 1:
-        rng = np.random.default_rng([recipe["seed"], trainer.step])
-        gen = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.cache = PhotoCache.open(out.parent / "cache", data)
+        self.train_on, self.test_on = held_out(len(self.cache), EVALUATED)
+        self.holes = Holes.open(recipe["hole_shapes"])
+        sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["network"].items()}
+        net, lite0 = DraftNet(DraftConfig(**sizes)), Lite0().eval().requires_grad_(False)
+        lite0.load_state_dict(load_weights("lite0"))
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.lite0: Lite0 = lite0.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
+        """x (n, 3, s, s) in [-1, 1], mask (n, 1, s, s), sigma (n,) with the finite ones first, their noise."""
+        recipe, n = self.recipe, self.recipe["batch"]
         # Smaller crops first: structure is learnt at half the cost (progressive resizing).
-        size = recipe["sizes"][trainer.progress >= recipe["small_until"]]
-        x, mask = batch(cache, holes, n, size, rng)
-        noisy_share = int(n * recipe["noisy_share"])
-        if noisy_share and rng.random() < 0.2:  # the unconditional prior
+        size = recipe["sizes"][progress >= recipe["small_until"]]
+        chosen = [self.train_on[rng.integers(len(self.train_on))] for _ in range(n)]
+        images = np.stack([random_crop(self.cache[i], size, rng) for i in chosen])
+        mask = torch.from_numpy(np.stack([self.holes.sample(size, rng) for _ in range(n)]))[:, None].float()
+        noisy = int(n * recipe["noisy_share"])
+        if noisy and rng.random() < 0.2:  # the unconditional prior
             mask[0] = 1
-        sigma = torch.full((n,), math.inf)
-        sigma[:noisy_share] = torch.exp(torch.randn(noisy_share, generator=gen) * 1.2 - 1.6)
+        sigma = np.full(n, math.inf, np.float32)
+        sigma[:noisy] = np.exp(rng.standard_normal(noisy) * 1.2 - 1.6)
+        noise = rng.standard_normal((noisy, 3, size, size), np.float32)
+        return {
+            "x": torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1,
+            "mask": mask,
+            "sigma": torch.from_numpy(sigma),
+            "noise": torch.from_numpy(noise),
+            "use_features": torch.tensor(recipe["feature_weight"] > 0 and rng.random() < 0.5),  # costs a third
+        }
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        x, mask, sigma, noise = (batch[k] for k in ("x", "mask", "sigma", "noise"))
+        recipe, n, k = self.recipe, len(x), len(noise)
         smooth = push_pull((x + 1) / 2, mask) * 2 - 1
-        noise = torch.randn(x.shape, generator=gen)
-        noisy = x + mask * noise * torch.where(torch.isinf(sigma), 0.0, sigma)[:, None, None, None]
+        noisy = torch.cat([x[:k] + mask[:k] * noise * sigma[:k, None, None, None], x[k:]])
         x, mask, smooth, noisy = (t.to(memory_format=torch.channels_last) for t in (x, mask, smooth, noisy))
-        with torch.autocast("cpu", torch.bfloat16):
-            clean, error = net.denoise(noisy, sigma, smooth, mask)
-            clean = clean.float()
-            draft = slice(noisy_share, n)
-            use_features = recipe["feature_weight"] > 0 and trainer.step % 2 == 0
-            fd = clean.new_zeros(())
-            if use_features:
-                pasted = torch.where(mask[draft] > 0.5, clean[draft], x[draft])
-                fd = feature_distance(lite0, (pasted + 1) / 2, (x[draft] + 1) / 2, mask[draft])
+        clean, error = self.net.denoise(noisy, sigma, smooth, mask)
+        clean, error = clean.float(), error.float().clamp(1e-3, 4)
         miss = (clean - x).abs().mean(1, keepdim=True)
         area = mask.sum((1, 2, 3))
-        l1 = ((miss * mask).sum((1, 2, 3)) / area)[draft].mean()
-        error = error.float().clamp(1e-3, 4)
-        nll = ((torch.log(error) + miss.detach() / error) * mask)[draft].sum() / area[draft].sum()
-        loss = recipe["l1_weight"] * l1 + recipe["feature_weight"] * fd + 0.05 * nll
-        if noisy_share:
-            s = sigma[:noisy_share, None, None, None]
+        l1 = ((miss * mask).sum((1, 2, 3)) / area)[k:].mean()
+        nll = ((torch.log(error) + miss.detach() / error) * mask)[k:].sum() / area[k:].sum()
+        losses = {"l1": l1, "nll": nll}
+        loss = recipe["l1_weight"] * l1 + 0.05 * nll
+        if bool(batch["use_features"]):
+            pasted = torch.where(mask[k:] > 0.5, clean[k:], x[k:])
+            losses["features"] = feature_distance(self.lite0, (pasted + 1) / 2, (x[k:] + 1) / 2, mask[k:])
+            loss = loss + recipe["feature_weight"] * losses["features"]
+        if k:
+            s = sigma[:k, None, None, None]
             weight = (s**2 + SIGMA_DATA**2) / (s * SIGMA_DATA) ** 2
-            squared = (weight * (clean - x)[:noisy_share].square()).mean(1, keepdim=True) * mask[:noisy_share]
-            diffusion = (squared.sum((1, 2, 3)) / area[:noisy_share]).mean()
-            loss = loss + recipe["diffusion_weight"] * noisy_share / n * diffusion
-            trainer.log(diffusion=diffusion.item())
-        trainer.update(loss)
-        trainer.log(l1=l1.item(), nll=nll.item())
-        if use_features:
-            trainer.log(features=fd.item())
-    trainer.save()
+            squared = (weight * (clean - x)[:k].square()).mean(1, keepdim=True) * mask[:k]
+            losses["diffusion"] = (squared.sum((1, 2, 3)) / area[:k]).mean()
+            loss = loss + recipe["diffusion_weight"] * k / n * losses["diffusion"]
+        return losses | {"loss": loss}
 
-
-if __name__ == "__main__":
-    main()
+    def evaluate(self, net: nn.Module) -> dict[str, float]:
+        """L1 (of [-1, 1], as in training) and feature distance in the hole of 16 fixed crops."""
+        rng, size = np.random.default_rng(0), self.recipe["sizes"][1]
+        l1, features = [], []
+        device = next(net.parameters()).device
+        for i in np.resize(self.test_on, EVALUATED):
+            x = torch.from_numpy(random_crop(self.cache[int(i)], size, rng)).permute(2, 0, 1)[None].float() / 255
+            mask = torch.from_numpy(self.holes.sample(size, rng))[None, None].float()
+            x, mask = x.to(device), mask.to(device)
+            fill = cast(DraftNet, net).draft(x, mask)[0]
+            l1.append(2 * ((fill - x).abs().mean(1, keepdim=True) * mask).sum().item() / mask.sum().item())
+            features.append(feature_distance(self.lite0, fill, x, mask).item())
+        return {"l1": float(np.mean(l1)), "features": float(np.mean(features))}

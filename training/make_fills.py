@@ -2,20 +2,20 @@
 
 Example:
   python -m restore.training.make_fills --photos runs/draft/photos --out runs/fills --count 20000 \\
-      --shapes ../shared/data/hole-shapes.npz --draft runs/draft/weights.safetensors
+      --shapes ../shared/data/hole-shapes.npz
 
-Every photo gets four fills of one hole: two shift maps of different faithfulness (what the engine chooses
+Every photo gets six fills of one hole: four shift maps of different faithfulness (what the engine chooses
 between), one blurred kind and one of another kind. OUT/0000, 0001, … hold truth.npy (n, 256, 256, 3) uint8 RGB,
-fill.npy (n, 4, 256, 256, 3), mask.npy (n, 256, 256) in {0, 1} and method.npy (n, 4), indices into METHODS; open
-them with `mmap_mode="r"`. Outside the mask fill and truth are equal. Photo i depends on --seed and i alone: runs
-may be split by --start. Shards on disk are kept, so an interrupted run goes on where it stopped.
+fill.npy (n, 6, 256, 256, 3), mask.npy (n, 256, 256) in {0, 1}, seam.npy (n, 4, 256, 256) in {0, 1} (where the
+shift maps' labels meet), draft.npy (n, 128, 128, 3) uint8 and method.npy (n, 6), indices into METHODS; open them
+with `mmap_mode="r"`. Outside the mask fill and truth are equal. Photo i depends on --seed and i alone: runs may be
+split by --start. Shards on disk are kept, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,15 +27,21 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from restore.checkpoints import load_weights, verified
+from restore.expectation import Expectation
 from restore.pipelines import seams, shift_map
-from restore.pipelines.draft_net import DraftConfig, DraftNet
+from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline, features_at
+from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.smooth import push_pull
 from restore.training.data import Holes, PhotoCache, random_crop
 
 SIZE, SHARD = 256, 100
+DRAFT_SIZE = SIZE // 2
+CANDIDATES = 4  # shift maps per photo
 METHODS = ("shiftmap", "draft", "smooth", "blurred", "telea", "ns", "copied", "patchmatch")
 BLURRED, OTHERS = METHODS[1:4], METHODS[4:]
-FAITHFULNESS = (0.05, 0.15, 0.7, 2.0)
+FAITHFULNESS = (0.05, 0.15, 0.7, 2.0)  # weights of the guide's colours
+EXPECTING = (0.0, 0.5, 1.0, 2.0)  # weights of the expected features
 Method = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -81,52 +87,50 @@ def patchmatch(truth: np.ndarray, mask: np.ndarray, rng: np.random.Generator) ->
 @torch.inference_mode()
 def draft(net: DraftNet, truth: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The draft network at half or full size, as the pipeline and as its training show it."""
-    small = int(rng.choice([SIZE // 2, SIZE // 2, SIZE]))
-    image, hole = truth, mask
-    if small < SIZE:
-        known = cv2.resize(1.0 - mask, (small, small), interpolation=cv2.INTER_AREA)[..., None]
-        image = cv2.resize(truth * (1.0 - mask[..., None]), (small, small), interpolation=cv2.INTER_AREA)
-        image, hole = image / np.maximum(known, 1e-6), (known[..., 0] < 1).astype(np.uint8)
-    x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    return draft_at(net, truth, mask, int(rng.choice([DRAFT_SIZE, DRAFT_SIZE, SIZE])))
+
+
+@torch.inference_mode()
+def draft_at(net: DraftNet, truth: np.ndarray, mask: np.ndarray, side: int) -> np.ndarray:
+    """The draft made at `side`² and enlarged: (SIZE, SIZE, 3) uint8."""
+    small, hole = seams.shrink(np.asarray(truth / 255, np.float32), mask.astype(bool), side)
+    x = torch.from_numpy(small).permute(2, 0, 1)[None]
     out = net.draft(x, torch.from_numpy(hole)[None, None].float())[0][0].permute(1, 2, 0).numpy()
     out = cv2.resize(out, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     return np.round(out.clip(0, 1) * 255).astype(np.uint8)
 
 
 def shift_maps(
-    guide: Method, truth: np.ndarray, mask: np.ndarray, count: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """`count` fills by the builtin's shift map, each of another faithfulness; seams closed or, rarely, left."""
+    guides: list[np.ndarray],
+    truth: np.ndarray,
+    mask: np.ndarray,
+    expectation: Expectation,
+    rng: np.random.Generator,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """One fill by the builtin's shift map per guide, each of another faithfulness, and where its labels meet.
+
+    Seams are closed or, rarely, left.
+    """
     image, hole = np.asarray(truth / 255, np.float32), mask.astype(bool)
     options = shift_map.ShiftMapOptions(side=int(rng.choice([96, 128])))
     small, small_hole = seams.shrink(image, hole, options.side)
-    labels = shift_map.offsets(small, small_hole, options)
-    wanted = np.where(hole[..., None], guide(truth, mask, rng).astype(np.float32) / 255, image)
-    wanted = np.asarray(cv2.resize(wanted, small.shape[1::-1], interpolation=cv2.INTER_AREA), np.float32)
-    out = []
-    for lam in rng.choice(FAITHFULNESS, count, replace=False):
-        solved = shift_map.solve(small, small_hole, wanted, labels, replace(options, lam=float(lam)), rng=rng)
+    expected = features_at(expectation.expect(image, hole), small_hole.shape)
+    labels = shift_map.offsets(small, small_hole, options, expected=expected)
+    fills, borders = [], []
+    for guide, lam, mu in zip(guides, rng.permutation(FAITHFULNESS), rng.permutation(EXPECTING), strict=True):
+        wanted = np.where(hole[..., None], guide.astype(np.float32) / 255, image)
+        wanted = np.asarray(cv2.resize(wanted, small.shape[1::-1], interpolation=cv2.INTER_AREA), np.float32)
+        chosen = replace(options, lam=float(lam), mu=float(mu))
+        solved = shift_map.solve(small, small_hole, wanted, labels, chosen, rng=rng)
         composite = seams.compose(image, hole, solved)
         filled = composite.image if rng.random() < 0.15 else seams.close_seams(composite)
-        out.append(np.round(filled.clip(0, 1) * 255).astype(np.uint8))
-    return out
+        fills.append(np.round(filled.clip(0, 1) * 255).astype(np.uint8))
+        borders.append(composite.seams.astype(np.uint8))
+    return fills, borders
 
 
-def load_draft(weights: Path) -> DraftNet:
-    """A draft network whose widths and depths are read off its weights."""
-    state = load_file(weights)
-    down, mid, up, attention = (
-        len({key.split(".")[1] for key in state if re.match(rf"{part}\.\d", key)})
-        for part in ("down", "mid", "up", "attend")
-    )
-    config = DraftConfig(len(state["stem.weight"]), len(state["narrow.weight"]), (down, mid, up), attention)
-    net = DraftNet(config).eval()
-    net.load_state_dict(state)
-    return net
-
-
-def available(weights: Path | None) -> dict[str, Method]:
-    """The methods that can run here: `draft` needs weights, `patchmatch` its package."""
+def available(weights: list[Path]) -> dict[str, Method]:
+    """The methods that can run here: `draft` needs weights (checkpoints take turns), `patchmatch` its package."""
     methods: dict[str, Method] = {
         "telea": partial(classic, cv2.INPAINT_TELEA),
         "ns": partial(classic, cv2.INPAINT_NS),
@@ -134,8 +138,9 @@ def available(weights: Path | None) -> dict[str, Method]:
         "blurred": blurred,
         "copied": copied,
     }
-    if weights is not None:
-        methods["draft"] = partial(draft, load_draft(weights))
+    nets = [DraftNet.from_weights(load_file(path)) for path in weights]
+    if nets:
+        methods["draft"] = lambda truth, mask, rng: draft(nets[rng.integers(len(nets))], truth, mask, rng)
     try:
         import patchmatch_cython  # noqa: F401
     except ImportError:
@@ -144,17 +149,38 @@ def available(weights: Path | None) -> dict[str, Method]:
 
 
 def sample(
-    i: int, seed: int, cache: PhotoCache, holes: Holes, methods: dict[str, Method]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Truth, mask, four fills and their methods of photo `i`."""
+    i: int, seed: int, cache: PhotoCache, holes: Holes, methods: dict[str, Method], pipeline: BuiltinPipeline
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of photo `i` (see the module's docstring) and its fills' methods."""
     rng = np.random.default_rng([seed, i])
     truth = random_crop(cache[int(rng.integers(len(cache)))], SIZE, rng, least=0.7)
     mask = holes.sample(SIZE, rng)
-    names = [str(rng.choice([name for name in kind if name in methods])) for kind in (BLURRED, OTHERS)]
-    guide = methods[str(rng.choice([name for name in ("draft", "draft", "smooth") if name in methods]))]
-    fills = shift_maps(guide, truth, mask, 2, rng) + [methods[name](truth.copy(), mask.copy(), rng) for name in names]
-    pasted = np.where(mask[..., None], np.stack(fills), truth)
-    return truth, mask, pasted, ["shiftmap", "shiftmap", *names]
+    blurry, other = (str(rng.choice([name for name in kind if name in methods])) for kind in (BLURRED, OTHERS))
+    best = draft_at(pipeline.net, truth, mask, DRAFT_SIZE)
+    guides = [best if rng.random() < 0.7 else methods[str(rng.choice(["smooth", blurry]))](truth, mask, rng)]
+    guides = guides + [best] * (CANDIDATES - 1)
+    fills, borders = shift_maps(guides, truth, mask, pipeline.expectation, rng)
+    fills += [methods[name](truth.copy(), mask.copy(), rng) for name in (blurry, other)]
+    arrays = {
+        "truth": truth,
+        "mask": mask,
+        "fill": np.where(mask[..., None], np.stack(fills), truth),
+        "seam": np.stack(borders),
+        "draft": cv2.resize(best, (DRAFT_SIZE, DRAFT_SIZE), interpolation=cv2.INTER_AREA),
+    }
+    return arrays, ["shiftmap"] * CANDIDATES + [blurry, other]
+
+
+def write_shard(folder: Path, rows: list[tuple[dict[str, np.ndarray], list[str]]]) -> None:
+    """All arrays of a shard, complete or not at all."""
+    unfinished = folder.with_suffix(".part")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for key in rows[0][0]:
+        np.save(unfinished / f"{key}.npy", np.stack([arrays[key] for arrays, _ in rows]))
+    np.save(
+        unfinished / "method.npy", np.array([[METHODS.index(name) for name in names] for _, names in rows], np.uint8)
+    )
+    os.rename(unfinished, folder)
 
 
 def main() -> None:
@@ -162,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--photos", type=Path, required=True, help="folder of a PhotoCache")
     parser.add_argument("--shapes", type=Path, help="hole-shapes.npz (default: strokes and boxes only)")
-    parser.add_argument("--draft", type=Path, help="weights of the draft network (default: no drafts)")
+    parser.add_argument("--draft", type=Path, nargs="*", default=[], help="more draft weights, to fill like them too")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=5000, help="photos")
     parser.add_argument("--start", type=int, default=0, help=f"first photo, a multiple of {SHARD}")
@@ -170,21 +196,16 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    cache, holes, methods = PhotoCache(args.photos), Holes(args.shapes), available(args.draft)
+    pipeline = BuiltinPipeline.from_weights(*(load_weights(name) for name in COMPONENTS))
+    cache, holes = PhotoCache(args.photos), Holes(args.shapes)
+    methods = available([verified("draft"), *args.draft])
     begun = time.process_time()
     for first in range(args.start, args.start + args.count, SHARD):
         folder = args.out / f"{first // SHARD:04d}"
         if folder.exists():
             continue
-        rows = [sample(i, args.seed, cache, holes, methods) for i in range(first, first + SHARD)]
-        unfinished = folder.with_suffix(".part")
-        unfinished.mkdir(parents=True, exist_ok=True)
-        for key, column in zip(("truth", "mask", "fill"), zip(*(row[:3] for row in rows), strict=True), strict=True):
-            np.save(unfinished / f"{key}.npy", np.stack(column))
-        np.save(
-            unfinished / "method.npy", np.array([[METHODS.index(name) for name in row[3]] for row in rows], np.uint8)
-        )
-        os.rename(unfinished, folder)
+        photos = range(first, first + SHARD)
+        write_shard(folder, [sample(i, args.seed, cache, holes, methods, pipeline) for i in photos])
         print(f"{first + SHARD} photos, {time.process_time() - begun:.0f} s", flush=True)
 
 

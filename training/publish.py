@@ -1,10 +1,10 @@
-"""Put trained weights into the package and enter them in its manifest.
+"""Put the weights of a run into the package and its manifest.
 
 Example:
-  python -m restore.training.publish judge runs/judge/judge.safetensors \\
-      --architecture "JudgeNet (quality/judge_net.py)" \\
-      --recipe training/recipes/judge.yaml --samples 60000 --data "photos-*.tar (see training/README.md)"
-Measured scores are entered by `benchmarks/`, never by hand.
+  python -m restore.training.publish runs/judge
+
+Architecture, recipe, data and samples are those of the run's run.json. Measured scores are entered by benchmarks
+through `set_scores`, never by hand; new weights begin without any.
 """
 
 from __future__ import annotations
@@ -12,41 +12,117 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-WEIGHTS = Path("restore/weights")
+from restore import checkpoints
+from restore.errors import InputError, RestoreError
+
+# Licences of the photos and labels in ../shared/data, by the beginning of a source's name, as stated there.
+LICENCES = {
+    "photos-": "ImageNet one photo per class, OSIE (MIT), rooms and houses, mixed objects, food, BSDS500 (research), "
+    "cats and dogs, clothing (CC0), street (Apache-2.0), wallpapers (CC/GPL)",
+    "objects": "clothing-co-parsing and human-segmentation (human labels), cats, dogs, ImageNet one per class (labels "
+    "by ISNet)",
+    "fills": "fills of photos-*.tar by training/make_fills.py",
+    "hole-shapes": "VOC 2012 Aug silhouettes",
+}
+WHOLE = ("photos-", "objects")  # what the data folder itself stands for
+
+
+def publish(run: Path, licence: str = "Apache-2.0", data: str | None = None) -> dict[str, Any]:
+    """Copy RUN/weights.safetensors into the package and enter it in the manifest; returns its entry.
+
+    data: sources and their licences, needed when LICENCES does not know them. Raises InputError for an incomplete
+    run, for tensors that are not finite and for data of unknown licence.
+    """
+    try:
+        record: dict[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        tensors = load_file(run / "weights.safetensors")
+        name, samples = record["model"], record["samples"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"expected a run folder with run.json and weights.safetensors, got {run} ({error})") from None
+    broken = [key for key, value in tensors.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise InputError(f"expected finite weights, got '{broken[0]}' of {run} with NaN or infinity; train again")
+    sources = data or describe(record["data"], record["recipe"])
+    path = checkpoints.FOLDER / f"{name}.safetensors"
+    draft = path.with_suffix(".tmp")
+    save_file(tensors, draft)
+    draft.chmod(0o644)
+    content = draft.read_bytes()
+    entry = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "parameters": checkpoints.parameter_count(content),
+        "architecture": record["architecture"],
+        "licence": licence,
+        "recipe": record["recipe"],
+        "data": sources,
+        "samples": samples,
+        "scores": {},
+    }
+    os.replace(draft, path)
+    _enter(name, entry)
+    return entry
+
+
+def set_scores(name: str, scores: dict[str, float]) -> None:
+    """Enter measured figures of a shipped model in the manifest; same keys are replaced, others stay.
+
+    For benchmarks only. Raises InputError for an unknown model or a figure that is not finite.
+    """
+    checkpoints.manifest.cache_clear()
+    entry = checkpoints.manifest().get(name)
+    if entry is None:
+        raise InputError(f"expected a shipped model, got '{name}' (known: {', '.join(checkpoints.manifest())})")
+    for key, value in scores.items():
+        if not math.isfinite(value):
+            raise InputError(f"expected a finite score, got {key} = {value}; measure again")
+    _enter(name, entry | {"scores": entry["scores"] | scores})
+
+
+def describe(sources: list[str], recipe: dict[str, Any]) -> str:
+    """The sources of a run with their licences. Raises InputError for one that LICENCES does not know."""
+    if "hole_shapes" in recipe:
+        sources = [*sources, Path(recipe["hole_shapes"]).name]
+    found: dict[str, str] = {}
+    for source in sources:
+        for part in WHOLE if source == "data" else (source,):
+            prefix = next((p for p in LICENCES if part.startswith(p)), None)
+            if prefix is None:
+                raise InputError(f"expected data of known licence, got '{part}'; say what it is with --data")
+            found[prefix] = LICENCES[prefix]
+    return "; ".join(f"{prefix.rstrip('-')}: {text}" for prefix, text in found.items())
+
+
+def _enter(name: str, entry: dict[str, Any]) -> None:
+    path = checkpoints.FOLDER / "MANIFEST.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"models": {}}
+    content["models"][name] = entry
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(draft, path)
+    checkpoints.manifest.cache_clear()
+    checkpoints.verified.cache_clear()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="name of the model in the manifest")
-    parser.add_argument("source", type=Path, help="safetensors file of a training run")
-    parser.add_argument("--architecture", required=True)
-    parser.add_argument("--recipe", default="")
-    parser.add_argument("--samples", type=int, default=0, help="training samples seen")
-    parser.add_argument("--data", default="")
-    parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument("run", type=Path, help="run folder of `restore train`")
+    parser.add_argument("--data", help="sources and licences, where training/publish.py does not know them")
+    parser.add_argument("--licence", default="Apache-2.0", help="of the weights")
     args = parser.parse_args()
-    tensors = {key: value.half().contiguous() for key, value in load_file(args.source).items()}
-    path = WEIGHTS / f"{args.name}.safetensors"
-    save_file(tensors, path)
-    path.chmod(0o644)
-    manifest = WEIGHTS / "MANIFEST.json"
-    content = json.loads(manifest.read_text()) if manifest.exists() else {"models": {}}
-    content["models"][args.name] = {
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "bytes": path.stat().st_size,
-        "parameters": sum(t.numel() for t in tensors.values()),
-        "architecture": args.architecture,
-        "licence": args.licence,
-        "recipe": args.recipe,
-        "data": args.data,
-        "samples": args.samples,
-        "scores": {},
-    }
-    manifest.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    try:
+        entry = publish(args.run, args.licence, args.data)
+    except RestoreError as error:
+        sys.exit(f"publish: {error}")
+    print(f"{entry['bytes'] / 1e6:.1f} MB, {entry['parameters']:,} parameters, {entry['samples']:,} samples")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""Train the expectation network (quality/expectation_net.py): photos, holes and the draft network are all it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.backbone import Lite0
+from restore.checkpoints import load_weights
+from restore.expectation import TAPS, ExpectationNet
+from restore.pipelines.draft_net import DraftNet
+from restore.training.data import Holes, PhotoCache, random_crop
+from restore.training.loop import Task
+
+HELD_OUT = 32
+
+
+class ExpectationTask(Task):
+    """Squared error of the expected features in the hole, and of the expected error."""
+
+    net: ExpectationNet
+    draft: DraftNet
+
+    def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.cache = PhotoCache.open(out / "photos", data)
+        self.photos = len(self.cache) - HELD_OUT if len(self.cache) > 100 else len(self.cache)
+        shapes = Path(recipe["hole_shapes"])
+        self.holes = Holes(shapes if shapes.exists() else None)
+        lite0 = Lite0()
+        lite0.load_state_dict(load_weights("lite0"))
+        self.net = ExpectationNet(lite0.eval())
+        self.draft = DraftNet.from_weights(load_weights("draft")).requires_grad_(False)
+
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
+        return self._collate([int(i) for i in rng.integers(0, self.photos, self.recipe["batch"])], rng)
+
+    def _collate(self, photos: list[int], rng: np.random.Generator) -> dict[str, Tensor]:
+        size = self.recipe["size"]
+        images = np.stack([random_crop(self.cache[i], size, rng, least=0.6) for i in photos])
+        masks = np.stack([self.holes.sample(size, rng) for _ in photos])
+        return {
+            "truth": torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255,
+            "mask": torch.from_numpy(masks)[:, None].float(),
+        }
+
+    def drafted(self, truth: Tensor, mask: Tensor) -> Tensor:
+        """The photos with their holes drafted at half size and enlarged, as the builtin does."""
+        known = F.avg_pool2d(1 - mask, 2)
+        small = F.avg_pool2d(truth * (1 - mask), 2) / known.clamp(min=1e-6)
+        hole = (known < 1).float()
+        draft, _ = self.draft.draft(small * (known > 0), hole)
+        large = F.interpolate(draft, scale_factor=2, mode="bicubic", align_corners=False).clamp(0, 1)
+        return torch.where(mask > 0.5, large, truth)
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        truth, mask = batch["truth"], batch["mask"]
+        with torch.no_grad():
+            drafted = self.drafted(truth, mask).float()
+        return self._losses(self.net(drafted, mask), truth, mask)
+
+    def _losses(self, expected: list[tuple[Tensor, Tensor]], truth: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        targets = [f.float() for f in self.net.features(truth)]
+        miss = error = truth.new_zeros(())
+        for (found, said), target in zip(expected, targets, strict=True):
+            cells = F.adaptive_max_pool2d(mask, target.shape[-2:])
+            squared = (found.float() - target).square().sum(1, keepdim=True)
+            miss = miss + (squared * cells).sum() / cells.sum()
+            error = error + ((said.float() - squared.detach()).square() * cells).sum() / cells.sum()
+        miss = miss / len(TAPS)
+        return {"loss": miss + 0.1 * error / len(TAPS), "miss": miss}
+
+    @torch.no_grad()
+    def evaluate(self, net: nn.Module) -> dict[str, float]:
+        """Mean squared error of held-out photos' features: expected, and those of the draft itself."""
+        last = list(range(max(0, len(self.cache) - HELD_OUT), len(self.cache)))
+        batch = self._collate(last, np.random.default_rng(0))
+        device = next(net.parameters()).device
+        truth, mask = (batch[k].to(device) for k in ("truth", "mask"))
+        drafted = self.drafted(truth, mask)
+        own = [(f, f[:, :1]) for f in self.net.features(drafted)]
+        return {
+            "miss": float(self._losses(net(drafted, mask), truth, mask)["miss"]),
+            "miss_of_draft": float(self._losses(own, truth, mask)["miss"]),
+        }
+
+    def export(self, net: nn.Module) -> dict[str, Tensor]:
+        return cast(ExpectationNet, net).own_weights()
