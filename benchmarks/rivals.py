@@ -69,11 +69,11 @@ def builtin(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def draft(weights: Path, side: int = 128) -> Fill:
     """The draft network alone: the photo at `side` px on its longer side, the hole enlarged from there."""
     import torch
+    from safetensors.torch import load_file
 
-    from restore.pipelines.draft_net import MULTIPLE
-    from restore.training.make_fills import load_draft
+    from restore.pipelines.draft_net import MULTIPLE, DraftNet
 
-    net = load_draft(weights)
+    net = DraftNet.from_weights(load_file(weights))
 
     @torch.inference_mode()
     def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

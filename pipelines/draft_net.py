@@ -10,6 +10,7 @@ masked an unconditional prior.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import torch
@@ -89,6 +90,18 @@ class DraftNet(nn.Module):
         for p in self.final.parameters():
             nn.init.zeros_(p)
         nn.init.normal_(self.final.weight, std=1e-3)
+
+    @classmethod
+    def from_weights(cls, weights: dict[str, Tensor]) -> DraftNet:
+        """The network that a state dict belongs to: widths and depths are read off its tensors."""
+        down, mid, up, attention = (
+            len({key.split(".")[1] for key in weights if re.match(rf"{part}\.\d", key)})
+            for part in ("down", "mid", "up", "attend")
+        )
+        outer, inner = len(weights["stem.weight"]), len(weights["narrow.weight"])
+        net = cls(DraftConfig(outer, inner, (down, mid, up), attention))
+        net.load_state_dict({key: value.float() for key, value in weights.items()})
+        return net.eval()
 
     def forward(self, residual: Tensor, smooth: Tensor, mask: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """F of EDM. residual: scaled noisy residual; smooth in [-1, 1]; level (N,) in [0, 1], 1 = pure noise.

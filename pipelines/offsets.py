@@ -2,6 +2,7 @@
 
 He & Sun, "Statistics of patch offsets for image completion" (ECCV 2012): match every known patch
 to its nearest neighbour in the photo, barring the trivial near ones; the offsets pile up at few peaks.
+Where features are expected in the hole, its own pixels are matched too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 PATCH = 8
 DIMENSIONS = 16  # kept of a patch's 192 numbers (PCA)
 BARRED = 1 / 15  # offsets shorter than this share of the long side are trivial matches
+STRIDE = 2  # of the hole pixels and sources compared by their features
 BLOCK = 256  # queries matched at a time
 
 Array = NDArray[np.float32]
@@ -103,6 +105,24 @@ def mirror_shifts(features: PatchFeatures, usable: Bool, count: int) -> Transfor
     dy = features.y[match] - features.y[query]
     axis = features.x[match] + features.x[query] + PATCH - 1  # x' = axis - x
     return Transforms.shifts(*_peaks(dy, axis, count), mirror_x=True)
+
+
+def matching_shifts(offered: Array, wanted: Array, mask: Bool, usable: Bool, count: int) -> Transforms:
+    """The `count` most frequent shifts from a hole pixel to where the photo offers most nearly what is wanted there.
+
+    offered, wanted (h, w, C): features of the photo, and those expected in the hole. Every second pixel both ways.
+    """
+    grid = np.zeros_like(mask)
+    grid[::STRIDE, ::STRIDE] = True
+    (qy, qx), (sy, sx) = np.nonzero(mask & grid), np.nonzero(usable & grid)
+    if len(qy) == 0 or len(sy) == 0:
+        return Transforms.shifts(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    query, sources = wanted[qy, qx], offered[sy, sx]
+    norms = (sources**2).sum(1)
+    match = np.concatenate(
+        [(norms - 2 * query[i : i + BLOCK] @ sources.T).argmin(1) for i in range(0, len(query), BLOCK)]
+    )
+    return Transforms.shifts(*_peaks((sy[match] - qy).astype(np.int32), (sx[match] - qx).astype(np.int32), count))
 
 
 def _match(features: PatchFeatures, candidates: Array, usable: Bool) -> tuple[Int, Int]:

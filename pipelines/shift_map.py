@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from restore.errors import InputError
 from restore.pipelines.expansion import Expansion
-from restore.pipelines.offsets import Transforms, dominant_shifts, mirror_shifts, patch_features
+from restore.pipelines.offsets import Transforms, dominant_shifts, matching_shifts, mirror_shifts, patch_features
 
 Array = NDArray[np.floating]
 Bool = NDArray[np.bool_]
@@ -30,10 +30,20 @@ class ShiftMapOptions:
     side: int = 128  # long side of the working crop (`seams.shrink`)
     peaks: int = 60  # shifts: highest peaks of the offset histogram
     mirrored: int = 30  # left-right mirrored shifts
+    matched: int = 40  # shifts to where the photo has the features expected in the hole
     lam: float = 0.7  # weight of the guide against the seams
+    mu: float = 1.0  # weight of the expected features, alike
     blur: float = 1.2  # σ of the blurs compared by the guide term
     sweeps: int = 2  # times every label may expand
     edge: float = 2.0  # weight of the seam against known neighbours
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of a crop: what the photo offers and what the hole is expected to hold, both (h, w, C)."""
+
+    offered: Array
+    wanted: Array
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,8 @@ class Labels:
 
     moves: where label k takes its pixels from; colour, blurred (k, n, 3): source colours, plain and
     blurred; allowed (k, n): the source is known, inside and not barred; source (k, n): its flat
-    index; edge (k, n): colour step against the known neighbours.
+    index; edge (k, n): colour step against the known neighbours; far (k, n): squared distance of the source's
+    features to the expected ones, 0 when none are expected.
     """
 
     moves: Transforms
@@ -52,6 +63,7 @@ class Labels:
     allowed: Bool
     source: Int
     edge: Array
+    far: Array
 
 
 @dataclass(frozen=True)
@@ -81,11 +93,12 @@ def offsets(
     mask: Bool,
     options: ShiftMapOptions,
     barred: Bool | None = None,
+    expected: Features | None = None,
 ) -> Labels:
     """The candidate labels of a crop, to be shared by all `solve` calls on it.
 
     image (h, w, 3) in [0, 1]; mask (h, w): the hole; barred (h, w): known pixels that may never be
-    a source. Raises InputError when nothing is left to copy from.
+    a source; expected: features to be met. Raises InputError when nothing is left to copy from.
     """
     _check(image, mask, barred)
     usable = ~mask if barred is None else ~mask & ~barred
@@ -93,12 +106,11 @@ def offsets(
         raise InputError("expected known pixels around the hole to copy from, got none; use a larger crop")
     filled = _extend(image, usable)
     features = patch_features(filled, usable)
-    moves = Transforms.join(
-        dominant_shifts(features, usable, options.peaks),
-        mirror_shifts(features, usable, options.mirrored),
-    )
-    moves = _cover(moves, mask, usable)
-    return _gather(moves, image, filled, mask, usable, options)
+    parts = [dominant_shifts(features, usable, options.peaks), mirror_shifts(features, usable, options.mirrored)]
+    if expected is not None:
+        parts.append(matching_shifts(expected.offered, expected.wanted, mask, usable, options.matched))
+    moves = _cover(Transforms.join(*parts), mask, usable)
+    return _gather(moves, image, filled, mask, usable, expected, options)
 
 
 def solve(
@@ -121,6 +133,7 @@ def solve(
     whole = np.where(mask[..., None], guide, image).astype(np.float32)
     target = cv2.GaussianBlur(whole, (0, 0), options.blur)[mask]
     unary = options.lam * np.linalg.norm(labels.blurred - target, axis=-1) + options.edge * labels.edge
+    unary += options.mu * labels.far
     if penalty is not None:
         unary += penalty.ravel()[labels.source]
     expansion = Expansion(mask, labels.colour, unary, labels.allowed)
@@ -175,7 +188,13 @@ def _cover(moves: Transforms, mask: Bool, usable: Bool) -> Transforms:
 
 
 def _gather(
-    moves: Transforms, image: Array, filled: Array, mask: Bool, usable: Bool, options: ShiftMapOptions
+    moves: Transforms,
+    image: Array,
+    filled: Array,
+    mask: Bool,
+    usable: Bool,
+    expected: Features | None,
+    options: ShiftMapOptions,
 ) -> Labels:
     y, x = np.nonzero(mask)
     source, allowed = moves.lookup(y, x, usable)
@@ -190,4 +209,11 @@ def _gather(
         at = np.flatnonzero(inside)[~mask[qy[inside], qx[inside]]]
         there = moves.lookup(qy[at], qx[at], usable)[0]
         edge[:, at] += np.linalg.norm(filled.reshape(-1, 3)[there] - image[qy[at], qx[at]], axis=-1)
-    return Labels(moves, mask, filled.reshape(-1, 3)[source], blurred.reshape(-1, 3)[source], allowed, source, edge)
+    far = np.zeros(source.shape, np.float32)
+    if expected is not None:
+        offered, wanted = expected.offered.reshape(h * w, -1), expected.wanted[mask]
+        for k, places in enumerate(source):
+            difference = offered[places] - wanted
+            far[k] = np.einsum("nc,nc->n", difference, difference)
+    colours, soft = (c.reshape(-1, 3)[source] for c in (filled, blurred))
+    return Labels(moves, mask, colours, soft, allowed, source, edge, far)

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from restore.backbone import Lite0
-from restore.quality.judge_net import JudgeNet
+from restore.expectation import Expectation, working_size
+from restore.quality.judge_net import TAPS, JudgeNet
 
-SIDE = 256  # long side at which a picture or window is judged
 ARTIFACT = 0.85  # probability from which a pixel counts: see training/calibrate_judge.py
+EXPECTED = 2.0  # weight of the expected distance against the severity when fills of a hole are compared
 QUALITY_SCALE = 1.0  # mean severity at which quality has fallen to 100/e
 
 
@@ -26,12 +27,15 @@ class Judgement:
     """What the judge says of one picture.
 
     probability: (H, W) float32 in [0, 1], 0 outside the judged region; hole: (H, W) bool, the judged
-    region; severity: mean expected feature distance to the unknown truth over it, 0 = like a photo.
+    region; severity: mean over it of how broken the picture looks, 0 = like a photo; distance: (H, W) float32,
+    expected squared feature distance to what the hole may have held (restore/expectation.py), None where nothing
+    surrounds the judged region.
     """
 
     probability: NDArray[np.float32]
     hole: NDArray[np.bool_]
     severity: float
+    distance: NDArray[np.float32] | None = None
 
     @property
     def artifacts(self) -> NDArray[np.bool_]:
@@ -46,6 +50,13 @@ class Judgement:
         return float(self.artifacts.mean())
 
     @property
+    def cost(self) -> float:
+        """What ranks fills of the same hole, lower is better: looks broken + far from what is expected there."""
+        if self.distance is None:
+            return self.severity
+        return self.severity + EXPECTED * float(self.distance.sum() / max(1, self.hole.sum()))
+
+    @property
     def quality(self) -> float:
         """0 (broken) to 100 (like an untouched photo)."""
         return quality_of(self.severity)
@@ -58,11 +69,17 @@ def quality_of(severity: float) -> float:
 class Judge:
     """The judge network behind NumPy images. Deterministic; batch size never changes a result."""
 
-    def __init__(self, weights: dict[str, torch.Tensor], lite0: Lite0, device: torch.device) -> None:
+    def __init__(
+        self,
+        weights: dict[str, torch.Tensor],
+        lite0: Lite0,
+        device: torch.device,
+        expectation: Expectation | None = None,
+    ) -> None:
         net = JudgeNet(lite0)
         net.load_state_dict(weights | {f"lite0.{k}": v for k, v in lite0.state_dict().items()})
         self.net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.device = device
+        self.device, self.expectation = device, expectation
 
     @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8], hole: NDArray[np.bool_] | None = None) -> Judgement:
@@ -70,15 +87,18 @@ class Judge:
         height, width = image.shape[:2]
         if hole is None:
             hole = np.ones((height, width), bool)
-        scale = min(1.0, SIDE / max(height, width))
-        h, w = (max(16, round(side * scale / 16) * 16) for side in (height, width))
+        w, h = working_size(hole.shape)
         small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
         mask = cv2.resize(hole.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA)
         x = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 255
         m = torch.from_numpy(mask).to(self.device)[None, None]
-        logit, d = self.net(x, (m > 0.5).float())
+        features = self.net.lite0.features(x, TAPS)  # run once for both networks
+        logit, d = self.net.decode(x, (m > 0.5).float(), features)
         cells = cv2.resize(mask, (w // 4, h // 4), interpolation=cv2.INTER_AREA)
         severity = float((d[0, 0].cpu().numpy() * cells).sum() / max(1e-6, cells.sum()))
         probability = logit[0, 0].sigmoid().cpu().numpy()
         probability = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR)
-        return Judgement(probability * hole, hole, severity)
+        distance = None
+        if self.expectation is not None and not hole.all() and hole.any():
+            distance = self.expectation.distance(image, hole, features)
+        return Judgement(probability * hole, hole, severity, distance)

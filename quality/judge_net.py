@@ -57,7 +57,12 @@ class JudgeNet(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            stride4, stride8, stride16 = self.lite0.features(image, TAPS)
+            features = self.lite0.features(image, TAPS)
+        return self.decode(image, mask, features)
+
+    def decode(self, image: Tensor, mask: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The same from the image's features at TAPS, which others may need too."""
+        stride4, stride8, stride16 = features
         mask8, mask16 = F.avg_pool2d(mask, 8), F.avg_pool2d(mask, 16)
         known = 1 - mask16
         surroundings = (stride16 * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)

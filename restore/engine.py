@@ -23,6 +23,7 @@ from restore.settings import Settings
 PATIENCE = 3  # passes in a row without gain before the loop gives up
 MONTAGE_SIDE = 128  # long side, pixels, at which regions of several fills are put together
 MONTAGE_TRUST = 0.6  # weight of the judge's probability against colour steps across a cut
+MONTAGE_EXPECTED = 1.0  # weight of the distance to the expected features, alike
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -142,33 +143,28 @@ def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Ar
         for c in fill(area, todo, index)
     ]
     if area.judgement is None:
-        return min(tried, key=_severity)
+        first = min(tried, key=_cost)
+        return min(first, _mixed(first, todo, tried, judge), key=_cost)
     tried.append(_mixed(area, todo, tried, judge))
     better = [a for a in tried if _better(a, area)]
-    return min(better, key=_par) if better else min(tried, key=_severity)
+    return min(better, key=_par) if better else min(tried, key=_cost)
 
 
 def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
     """Every region of `todo` from the picture, old or new, that has the least wrong there.
 
-    A photomontage (Agarwala et al., SIGGRAPH 2004): the judge's probabilities are the unary cost, colour steps
-    between the pictures the seam cost, one minimum cut a label; the cuts run where the pictures agree.
+    A photomontage (Agarwala et al., SIGGRAPH 2004): the judge's probability and the distance to the expected features
+    are the unary cost, colour steps between the pictures the seam cost, one minimum cut a label; the cuts run where
+    the pictures agree.
     """
     pictures = [area, *tried]
     scale = min(1.0, MONTAGE_SIDE / max(todo.shape))
     size = max(1, round(todo.shape[1] * scale)), max(1, round(todo.shape[0] * scale))
     small = cv2.resize(todo.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     colour = np.stack([cv2.resize(p.image, size, interpolation=cv2.INTER_AREA)[small] for p in pictures])
-    wrong = np.stack(
-        [
-            cv2.resize(p.judgement.probability, size, interpolation=cv2.INTER_AREA)[small]
-            for p in pictures
-            if p.judgement
-        ]
-    )
-    expansion = Expansion(
-        small, colour.astype(np.float32) / 255, MONTAGE_TRUST * wrong, np.ones(wrong.shape, dtype=np.bool_)
-    )
+    judged = [p.judgement for p in pictures if p.judgement is not None]
+    wrong = np.array([cv2.resize(_wrong(j), size, interpolation=cv2.INTER_AREA)[small] for j in judged], np.float32)
+    expansion = Expansion(small, colour.astype(np.float32) / 255, wrong, np.ones(wrong.shape, dtype=np.bool_))
     choice = np.zeros(small.shape, np.uint8)
     choice[small] = expansion.run(sweeps=2)[0]
     chosen = cv2.resize(choice, todo.shape[::-1], interpolation=cv2.INTER_NEAREST)
@@ -179,19 +175,24 @@ def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
     return replace(area, image=image, judgement=judge(image, area.hole), confidence=tried[0].confidence)
 
 
+def _wrong(judgement: Judgement) -> NDArray[np.float32]:
+    trust = MONTAGE_TRUST * judgement.probability
+    return trust if judgement.distance is None else trust + MONTAGE_EXPECTED * judgement.distance
+
+
 def _par(area: Area) -> float:
     return 1.0 if area.judgement is None else area.judgement.par_hole
 
 
-def _severity(area: Area) -> float:
-    return np.inf if area.judgement is None else area.judgement.severity
+def _cost(area: Area) -> float:
+    return np.inf if area.judgement is None else area.judgement.cost
 
 
 def _better(new: Area, old: Area) -> bool:
-    """Fewer artifacts and no lower quality. Any fill is better than none."""
+    """Fewer artifacts at no higher cost. Any fill is better than none."""
     if new is old or new.judgement is None:
         return False
-    return old.judgement is None or (_par(new) < _par(old) and _severity(new) <= _severity(old))
+    return old.judgement is None or (_par(new) < _par(old) and _cost(new) <= _cost(old))
 
 
 def _record(index: int, areas: list[Area], pixels: int, accepted: bool, seconds: float) -> PassRecord:
