@@ -15,13 +15,16 @@ from restore.errors import Cancelled, InputError, ModelUnavailableError, ObjectN
 
 if TYPE_CHECKING:
     from restore.api import Assessment, Engine, InpaintResult, Segmentation, assess, inpaint, refine, segment
+    from restore.enhancing import EnhanceResult, enhance
 
 _LAZY = ("Assessment", "Engine", "InpaintResult", "Segmentation", "assess", "inpaint", "refine", "segment")
+_LAZY_ENHANCING = ("EnhanceResult", "enhance")
 
 __all__ = [
     "Assessment",
     "Cancelled",
     "Engine",
+    "EnhanceResult",
     "InpaintResult",
     "InputError",
     "ModelUnavailableError",
@@ -29,6 +32,7 @@ __all__ = [
     "RestoreError",
     "Segmentation",
     "assess",
+    "enhance",
     "inpaint",
     "refine",
     "segment",
@@ -38,4 +42,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module("restore.api"), name)
+    if name in _LAZY_ENHANCING:
+        return getattr(import_module("restore.enhancing"), name)
     raise AttributeError(f"module 'restore' has no attribute '{name}'")

@@ -19,10 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from restore.assessing import Assessor
 from restore.backbone import Lite0
 from restore.checkpoints import load_weights
 from restore.engine import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, repair
 from restore.errors import Cancelled, InputError, ModelUnavailableError, ObjectNotFoundError
+from restore.expectation import ExpectationNet
 from restore.grounding.grounder import Grounder, Instance
 from restore.grounding.instruction import Instruction, parse
 from restore.grounding.selection import Candidate as Found
@@ -31,6 +33,7 @@ from restore.grounding.vocabulary import Vocabulary
 from restore.image import Photo, load_photo, photo_from_array, save_photo, to_kind
 from restore.mask import box_mask, check_mask, check_point, load_mask, mask_box
 from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
+from restore.pipelines.draft_net import DraftNet
 from restore.quality.judge import Judge
 from restore.region import grow_mask
 from restore.settings import Settings
@@ -55,12 +58,16 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Assessment:
-    """par_hole is None without a mask; artifacts (H, W) float32: probability of a visible artifact."""
+    """par_hole is None without a mask; artifacts (H, W) float32: probability of a visible artifact.
+
+    scores: every measure by the names of `restore.quality.catalogue.PER_IMAGE`, the three above among them.
+    """
 
     par_hole: float | None
     par_image: float
     quality: float
     artifacts: NDArray[np.float32]
+    scores: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ class Engine:
         self.settings = (settings or Settings()).updated(model=model, device=device)
         if self.settings.model != "builtin":
             raise ModelUnavailableError(f"expected model 'builtin', got '{self.settings.model}'; no other is installed")
-        self.device = _device(self.settings.device)
+        self.device = device_named(self.settings.device)
 
     @cached_property
     def _lite0(self) -> Lite0:
@@ -143,11 +150,16 @@ class Engine:
 
     @cached_property
     def _judge(self) -> Judge:
-        return Judge(load_weights("judge"), self._lite0, self.device)
+        return Judge(load_weights("judge"), self._lite0, self.device, self._pipeline.expectation)
+
+    @cached_property
+    def _assessor(self) -> Assessor:
+        return Assessor(self.device)
 
     @cached_property
     def _pipeline(self) -> BuiltinPipeline:
-        return BuiltinPipeline.from_weights(load_weights("draft")).to(self.device)
+        expectation = ExpectationNet.from_weights(load_weights("expectation"), self._lite0)
+        return BuiltinPipeline(DraftNet.from_weights(load_weights("draft")), expectation).to(self.device)
 
     def inpaint(
         self,
@@ -219,13 +231,20 @@ class Engine:
         union = np.any([i.mask for i in chosen], axis=0)
         return Segmentation(union, max(i.score for i in chosen), chosen)
 
-    def assess(self, image: AnyImage, *, mask: AnyMask = None) -> Assessment:
-        """Artifacts and quality of a picture, in `mask` (where it was edited) or all over."""
+    def assess(self, image: AnyImage, *, mask: AnyMask = None, reference: AnyImage | None = None) -> Assessment:
+        """Artifacts and quality of a picture, in `mask` (where it was edited) or all over; distances to `reference`.
+
+        Raises InputError, also where the reference has another size.
+        """
         photo = _photo(image)
         hole = None if mask is None else load_mask(mask, photo.size)
-        judgement = self._judge(photo.pixels, hole)
+        pixels = photo.pixels.copy()  # torch wants arrays that could be written to
+        judgement = self._assessor.judge(pixels, hole)
+        scores = self._assessor.described(pixels, judgement, edited=hole is not None)
+        if reference is not None:
+            scores |= self._assessor.against(pixels, _photo(reference).pixels.copy(), hole)
         par_hole = None if hole is None else judgement.par_hole
-        return Assessment(par_hole, judgement.par_image, judgement.quality, judgement.probability)
+        return Assessment(par_hole, judgement.par_image, judgement.quality, judgement.probability, scores)
 
     def _ground(self, pixels: Image, instruction: Instruction) -> tuple[list[Instance], list[Instance]]:
         """(chosen instances, the others of the same name). Raises ObjectNotFoundError."""
@@ -351,7 +370,8 @@ class Engine:
         )
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """"auto", "cpu", "cuda" or "mps" as a device of this machine. Raises ModelUnavailableError if it has none."""
     have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device("cuda" if have["cuda"] else "mps" if have["mps"] else "cpu")
@@ -413,6 +433,6 @@ def segment(image: AnyImage, *, prompt: str | None = None, point: Sequence[int] 
     return _engine(None, None).segment(image, prompt=prompt, point=point)
 
 
-def assess(image: AnyImage, *, mask: AnyMask = None) -> Assessment:
+def assess(image: AnyImage, *, mask: AnyMask = None, reference: AnyImage | None = None) -> Assessment:
     """`Engine.assess` on an engine that is kept for the next call."""
-    return _engine(None, None).assess(image, mask=mask)
+    return _engine(None, None).assess(image, mask=mask, reference=reference)

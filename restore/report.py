@@ -44,12 +44,21 @@ def write_report(result: InpaintResult, path: Path, *, overwrite: bool = False) 
     Raises InputError as `check_report` does, and if the disk refuses.
     """
     check_report(path, overwrite=overwrite)
-    page = report_page(result).encode("utf-8", errors="replace")  # file names may hold undecodable bytes
+    write_text(report_page(result), path, overwrite=overwrite)
+
+
+def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:
+    """Write `text` to `path`, whole or not at all.
+
+    Raises InputError as `check_report` does, and if the disk refuses.
+    """
+    check_report(path, overwrite=overwrite)
+    data = text.encode("utf-8", errors="replace")  # file names may hold undecodable bytes
     goal = Path(os.path.realpath(path))  # a link is followed, not replaced
     draft = goal.with_name(f".restore-{secrets.token_hex(8)}.tmp")
     try:
         try:
-            draft.write_bytes(page)
+            draft.write_bytes(data)
             os.replace(draft, goal)
         except BaseException:
             draft.unlink(missing_ok=True)

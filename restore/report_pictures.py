@@ -16,6 +16,7 @@ from restore.mask import mask_box
 if TYPE_CHECKING:
     from restore.engine import Area
     from restore.image import Photo
+    from restore.quality.judge import Judgement
 
 CROP_SIDE = 448  # longest side of a close-up, pixels
 MAP_SIDE = 320  # long side of an artifact map, pixels
@@ -62,25 +63,31 @@ def artifact_map(area: Area) -> RGB:
     """
     if area.judgement is None:
         raise ValueError("expected a judged area, got one without a judgement")
-    height, width = area.hole.shape
+    return judgement_map(area.image, area.judgement)
+
+
+def judgement_map(picture: RGB, judgement: Judgement) -> RGB:
+    """`picture` (H, W, 3) in grey with artifact probabilities in colour, artifacts outlined, and the hole's edge."""
+    height, width = picture.shape[:2]
     scale = MAP_SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    picture, probability, hole, artifacts = (  # sized down first: a window of a large photo is heavy
+    small, probability, hole, artifacts = (  # sized down first: a window of a large photo is heavy
         cv2.resize(a, size, interpolation=kernel)
         for a in (
-            area.image,
-            area.judgement.probability,
-            area.hole.astype(np.uint8) * 255,
-            area.judgement.artifacts.astype(np.uint8) * 255,
+            picture,
+            judgement.probability,
+            judgement.hole.astype(np.uint8) * 255,
+            judgement.artifacts.astype(np.uint8) * 255,
         )
     )
-    ground = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    ground = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     heat = (1 - probability[..., None]) * HEAT[0] + probability[..., None] * HEAT[1]
     weight = 0.8 * np.sqrt(probability)[..., None]
     image = np.asarray((1 - weight) * (40 + 0.75 * ground[..., None]) + weight * heat, np.uint8)
     image[_edge(artifacts > 127, 1)] = 255
-    image[_edge(hole > 127, 2)] = HOLE_LINE
+    if not judgement.hole.all():  # a picture judged all over has no edge to show
+        image[_edge(hole > 127, 2)] = HOLE_LINE
     return image
 
 

@@ -15,7 +15,13 @@ from restore.quality.sets import (
     bootstrap_interval,
     frechet_distance,
     frechet_gaussians,
+    half_samples,
+    interval_of,
+    kernel_distance,
     p_ids,
+    paired_difference,
+    resampled,
+    share_interval,
     u_ids,
 )
 
@@ -68,6 +74,13 @@ def test_ids_tell_identical_mixed_and_apart() -> None:
     assert p_ids(a, b) == pytest.approx(0.079, abs=0.02)  # Φ(−2/√2)
 
 
+def test_p_ids_of_identical_sets_is_zero_and_of_exchangeable_pairs_a_half() -> None:
+    x = RNG.normal(size=(600, 3))
+    assert p_ids(x, x) == 0  # no fill looks more real than itself
+    assert u_ids(x, x) == pytest.approx(0.5)
+    assert p_ids(x, x + RNG.normal(size=x.shape) * 1e-3) == pytest.approx(0.5, abs=0.06)
+
+
 def test_svm_is_at_the_optimum_of_its_objective() -> None:
     x, y = RNG.normal(size=(60, 3)), RNG.normal(size=(50, 3)) + 0.7
     svm = LinearSVM(x, y)
@@ -103,6 +116,94 @@ def test_bootstrap_interval_matches_the_normal_theory_and_repeats() -> None:
 def test_bootstrap_refuses(values: list[float]) -> None:
     with pytest.raises(InputError, match="finite"):
         bootstrap_interval(np.array(values))
+
+
+def test_kernel_distance_is_its_definition_and_unbiased() -> None:
+    x, y = RNG.normal(size=(30, 4)), RNG.normal(size=(20, 4)) + 0.3
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        return float((a @ b / 4 + 1) ** 3)
+
+    xx = np.mean([kernel(x[i], x[j]) for i in range(30) for j in range(30) if i != j])
+    yy = np.mean([kernel(y[i], y[j]) for i in range(20) for j in range(20) if i != j])
+    xy = np.mean([kernel(a, b) for a in x for b in y])
+    assert kernel_distance(x, y) == pytest.approx(xx + yy - 2 * xy, rel=1e-9)
+    nulls = [kernel_distance(RNG.normal(size=(50, 3)), RNG.normal(size=(50, 3))) for _ in range(200)]
+    assert abs(np.mean(nulls)) < 3 * np.std(nulls) / 200**0.5
+    assert min(nulls) < 0
+
+
+def test_kernel_distance_of_paired_sets_leaves_the_pairs_out() -> None:
+    plain, paired = [], []
+    for _ in range(200):
+        x = RNG.normal(size=(40, 3))
+        y = 0.8 * x + 0.6 * RNG.normal(size=(40, 3))  # the same distribution, but every row leans on its partner
+        plain.append(kernel_distance(x, y))
+        paired.append(kernel_distance(x, y, paired=True))
+    assert abs(np.mean(paired)) < 3 * np.std(paired) / 200**0.5
+    assert np.mean(plain) < -10 * np.std(plain) / 200**0.5
+    with pytest.raises(InputError, match="paired"):
+        kernel_distance(x, y[:5], paired=True)
+
+
+def test_share_interval_is_wilsons() -> None:
+    assert share_interval(0.1, 100) == pytest.approx((0.0552, 0.1744), abs=1e-4)
+    assert share_interval(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+
+
+def test_frechet_and_kernel_distance_are_torchmetrics() -> None:
+    torchmetrics = pytest.importorskip("torchmetrics")
+    from torchmetrics.image.fid import _compute_fid
+    from torchmetrics.image.kid import poly_mmd
+
+    assert torchmetrics.__version__
+    x, y = RNG.normal(size=(300, 12)), RNG.normal(size=(300, 12)) * 1.3 + 0.2
+    a, b = torch.from_numpy(x), torch.from_numpy(y)
+    fid = _compute_fid(a.mean(0), a.T.cov(), b.mean(0), b.T.cov()).item()
+    assert frechet_distance(x, y) == pytest.approx(fid, rel=1e-9)
+    assert kernel_distance(x, y) == pytest.approx(poly_mmd(a, b).item(), rel=1e-9)
+
+
+def test_half_samples_hold_half_the_rows_once() -> None:
+    halves = half_samples(11, 40)
+    assert {len(h) for h in halves} == {5}
+    assert all(len(set(h)) == 5 for h in halves)
+    assert set(np.concatenate(halves)) == set(range(11))
+
+
+def test_interval_of_a_mean_difference_has_its_nominal_coverage() -> None:
+    def statistic(real: np.ndarray, fake: np.ndarray) -> float:
+        return float(real.mean() - fake.mean())
+
+    hits, widths = 0, []
+    for trial in range(100):
+        rng = np.random.default_rng(trial)
+        real, fake = rng.normal(size=(80, 1)) + 1, rng.normal(size=(80, 1))
+        errors = resampled(statistic, real, fake, paired=False, draws=100)
+        low, high = interval_of(statistic(real, fake), errors)
+        hits += low <= 1 <= high
+        widths.append(high - low)
+    assert 88 <= hits <= 100
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * (2 / 80) ** 0.5, rel=0.08)
+
+
+def test_paired_rows_stay_paired_and_bounds_hold() -> None:
+    x = RNG.normal(size=(60, 2))
+    errors = resampled(lambda a, b: float(np.abs(a - b).max()), x, x + 1, paired=True, draws=20)
+    np.testing.assert_allclose(errors, 0, atol=1e-12)
+    assert interval_of(0.98, np.array([-0.2, 0.0, 0.2]), bounds=(0, 1))[1] == 1
+
+
+def test_paired_difference_sees_a_small_but_constant_gain() -> None:
+    a = RNG.normal(size=50) * 10
+    found = paired_difference(a + 0.5 + RNG.normal(size=50) * 0.1, a)
+    _, (low, high), p = found
+    assert low > 0.4
+    assert high < 0.6
+    assert p < 1e-6
+    assert paired_difference(a, a) == (0, (0, 0), 1)
+    with pytest.raises(InputError, match="equally long"):
+        paired_difference(a, a[:3])
 
 
 def test_sets_refuse_what_cannot_be_compared() -> None:

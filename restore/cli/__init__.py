@@ -8,8 +8,13 @@ from typing import Any
 import click
 
 from restore.cli.assess import assess
+from restore.cli.compare import compare
+from restore.cli.enhance import enhance
 from restore.cli.inpaint import inpaint, refine
+from restore.cli.models import models
+from restore.cli.rank import rank
 from restore.cli.segment import segment
+from restore.cli.train import train
 from restore.errors import Cancelled, RestoreError
 
 EPILOG = """\b
@@ -42,8 +47,11 @@ def main() -> None:
     restore refine edited.png -o better.png
     restore segment photo.jpg --prompt "remove every person" -o mask.png
     restore assess photo.jpg
+    restore rank outputs/ --keep 0.8
+    restore compare ours/ theirs/ --reference originals/
+    restore enhance photo.jpg --task dejpeg
     """
 
 
-for command in (inpaint, refine, segment, assess):
+for command in (inpaint, refine, enhance, segment, assess, rank, compare, train, models):
     main.add_command(command)

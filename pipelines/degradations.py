@@ -1,0 +1,367 @@
+"""What can happen to a photo: y = A x, one small class per linear operator, and their composition.
+
+Images are (N, C, H, W) in [-1, 1] and so are measurements. A sampler needs three things of an operator:
+`forward`, `adjoint`, and the *data step*, the mean of the Gaussian posterior
+
+    argmin_x ‖A x − y‖² / noise_var + ‖x − z‖² / prior_var = z + prior_var Aᵀ (prior_var A Aᵀ + noise_var)⁻¹ (y − A z)
+
+(the half-quadratic split of Zhang et al., DPIR, TPAMI 2021, eq. 6). Written over the measurement like this it is
+one conjugate gradient for every operator; where A Aᵀ is a multiple of the identity (area downsampling, grey,
+mask) that ends after one iteration, and a symmetric blur is solved in the Fourier domain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.errors import InputError
+from restore.pipelines.smooth import push_pull
+
+ITERATIONS = 60  # most steps of the conjugate gradient
+TOLERANCE = 1e-4  # relative residual at which it stops
+FALLOFF = 2.2  # exponent of photos' power spectra
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, what Pillow and JPEG call grey
+
+
+class Operator(Protocol):
+    """What samplers ask of a degradation; not all are linear (see `jpeg` and `lighting`)."""
+
+    @property
+    def norm(self) -> float:
+        """Upper bound of ‖∂A/∂x‖²: gradient steps of 1/norm descend ‖A x − y‖² / 2."""
+        ...
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The measurement of images x."""
+        ...
+
+    def start(self, y: Tensor) -> Tensor:
+        """A plain picture of what y shows, at the size of x: where sampling starts."""
+        ...
+
+    def data_step(self, z: Tensor, y: Tensor, prior_var: float, noise_var: Tensor | float) -> Tensor:
+        """The image nearest to both z (variance `prior_var`) and the measurement (variance `noise_var`)."""
+        ...
+
+    def fit(self, x: Tensor, y: Tensor) -> None:
+        """Bring unknown parameters of the degradation up to date with the latest estimate of x."""
+        ...
+
+
+class Linear:
+    """Base of linear operators: `data_step` by conjugate gradients over the measurement."""
+
+    norm = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Aᵀ y: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for all x, y."""
+        raise NotImplementedError
+
+    def start(self, y: Tensor) -> Tensor:
+        return self.adjoint(y)
+
+    def fit(self, x: Tensor, y: Tensor) -> None:
+        """Nothing is unknown."""
+
+    def data_step(self, z: Tensor, y: Tensor, prior_var: float, noise_var: Tensor | float) -> Tensor:
+        residual = y - self.forward(z)
+        return z + prior_var * self.adjoint(self._solve(residual, prior_var, noise_var))
+
+    def _solve(self, residual: Tensor, prior_var: float, noise_var: Tensor | float) -> Tensor:
+        """(prior_var A Aᵀ + noise_var)⁻¹ residual, every image of the batch on its own."""
+
+        def system(u: Tensor) -> Tensor:
+            return prior_var * self.forward(self.adjoint(u)) + noise_var * u
+
+        return conjugate_gradient(system, residual)
+
+
+class MatrixFunction(Protocol):
+    """A symmetric positive matrix as a function."""
+
+    def __call__(self, u: Tensor, /) -> Tensor: ...
+
+
+def conjugate_gradient(system: MatrixFunction, b: Tensor) -> Tensor:
+    """Solve system(u) = b for a symmetric positive (semi-)definite system, from u = 0.
+
+    Inner products are per image of the batch (N, C, H, W); a solved image stands still while others go on,
+    so neighbours in a batch never change a result.
+    """
+    u, r = torch.zeros_like(b), b.clone()
+    p, rr = r.clone(), _inner(r, r)
+    goal = TOLERANCE**2 * rr
+    for _ in range(ITERATIONS):
+        going = rr > goal
+        if not bool(going.any()):
+            break
+        q = system(p)
+        step = torch.where(going, rr / _inner(p, q).clamp(min=1e-30), 0)
+        u, r = u + step * p, r - step * q
+        after = _inner(r, r)
+        p = torch.where(going, r + (after / rr.clamp(min=1e-30)) * p, p)
+        rr = torch.where(going, after, rr)
+    return u
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((1, 2, 3), keepdim=True)
+
+
+class Identity(Linear):
+    """Nothing but noise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y
+
+
+class Mask(Linear):
+    """Pixels that are known are kept, the others read 0. `known` (1 or N, 1, H, W), 1 = known."""
+
+    def __init__(self, known: Tensor) -> None:
+        self.known = known
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.known * x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.known * y
+
+    def start(self, y: Tensor) -> Tensor:
+        """Known pixels, and a smooth fill between them (push–pull pyramid)."""
+        hole = (1 - self.known).expand(len(y), 1, *y.shape[-2:])
+        return push_pull((y + 1) / 2, hole) * 2 - 1
+
+
+class Grey(Linear):
+    """Luma only: (N, 3, H, W) → (N, 1, H, W)."""
+
+    norm = sum(w * w for w in LUMA)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self._weights(x)).sum(1, keepdim=True)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y * self._weights(y)
+
+    def start(self, y: Tensor) -> Tensor:
+        return y.expand(-1, 3, -1, -1)
+
+    def _weights(self, like: Tensor) -> Tensor:
+        return like.new_tensor(LUMA)[None, :, None, None]
+
+
+class Downsample(Linear):
+    """Smaller by a whole factor, `kind` "bicubic" (antialiased, as Pillow does it) or "area" (mean of a cell).
+
+    Sides of x must be divisible by `factor`. Each axis is one matrix, so the adjoint is exact at the borders.
+    """
+
+    def __init__(self, factor: int, kind: str = "bicubic") -> None:
+        if factor < 1 or kind not in ("bicubic", "area"):
+            raise InputError(f"expected a factor of at least 1 and 'bicubic' or 'area', got {factor} and '{kind}'")
+        self.factor, self.kind = factor, kind
+        self.norm = 1.0 / factor**2 if kind == "area" else 1.3 / factor**2  # cubic overshoot: ‖row‖ above the mean's
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2] % self.factor or x.shape[-1] % self.factor:
+            raise InputError(f"expected sides divisible by {self.factor}, got {tuple(x.shape[-2:])}; crop or pad first")
+        rows, columns = (self._matrix(side // self.factor, x) for side in x.shape[-2:])
+        return rows @ x @ columns.mT
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        rows, columns = (self._matrix(side, y) for side in y.shape[-2:])
+        return rows.mT @ y @ columns
+
+    def start(self, y: Tensor) -> Tensor:
+        """Bicubic enlargement."""
+        return F.interpolate(y, scale_factor=self.factor, mode="bicubic", align_corners=False)
+
+    def _matrix(self, small: int, like: Tensor) -> Tensor:
+        """(small, small · factor): row i holds the weights of output pixel i; rows sum to 1."""
+        k = self.factor
+        if self.kind == "area":
+            return torch.eye(small, dtype=like.dtype, device=like.device).repeat_interleave(k, 1) / k
+        centre = (torch.arange(small, dtype=torch.float64)[:, None] + 0.5) * k - 0.5
+        weights = _cubic((torch.arange(small * k, dtype=torch.float64)[None] - centre) / k)
+        return (weights / weights.sum(1, keepdim=True)).to(like)
+
+
+def _cubic(t: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel, a = −½ (IEEE ASSP 1981, eq. 15)."""
+    t = t.abs()
+    near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
+    return torch.where(t < 1, near, torch.where(t < 2, far, 0))
+
+
+class Blur(Linear):
+    """Convolution with one kernel (h, w), odd sides, scaled to sum 1; the photo is mirrored at its borders.
+
+    Mirrored about the border itself (… b a | a b …): then a kernel symmetric in both axes is diagonal in the
+    cosine basis, and `data_step` is one division there instead of a conjugate gradient.
+    """
+
+    def __init__(self, kernel: Tensor) -> None:
+        if kernel.ndim != 2 or not all(side % 2 for side in kernel.shape) or not float(kernel.sum()) > 0:
+            raise InputError(f"expected a kernel (h, w) of odd sides and positive sum, got {tuple(kernel.shape)}")
+        self.kernel = kernel / kernel.sum()
+        flips = (self.kernel.flip(0), self.kernel.flip(1))
+        self.symmetric = all(torch.allclose(self.kernel, f, atol=1e-7) for f in flips)
+        self.norm = 1.0 if self.symmetric else 2.0  # ‖A‖² ≤ ‖A‖₁ ‖A‖∞: mirroring can show a pixel twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self._mirrored(x)
+        return self._convolve(x[..., rows, :][..., columns], self.kernel.flip(0, 1))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        h, w = self.kernel.shape
+        spread = self._convolve(F.pad(y, (w - 1, w - 1, h - 1, h - 1)), self.kernel)
+        rows, columns = self._mirrored(y)
+        folded = spread.new_zeros(*y.shape[:-2], y.shape[-2], spread.shape[-1]).index_add_(-2, rows, spread)
+        return torch.zeros_like(y).index_add_(-1, columns, folded)
+
+    def start(self, y: Tensor) -> Tensor:
+        return y
+
+    def _solve(self, residual: Tensor, prior_var: float, noise_var: Tensor | float) -> Tensor:
+        if not self.symmetric or not isinstance(noise_var, float):
+            return super()._solve(residual, prior_var, noise_var)
+        height, width = residual.shape[-2:]
+        doubled = torch.cat([residual, residual.flip(-2)], -2)
+        doubled = torch.cat([doubled, doubled.flip(-1)], -1)
+        h, w = self.kernel.shape
+        rows = torch.arange(h, device=residual.device) - h // 2
+        columns = torch.arange(w, device=residual.device) - w // 2
+        wrapped = residual.new_zeros(2 * height, 2 * width)
+        place = (rows[:, None] % (2 * height) * (2 * width) + columns[None] % (2 * width)).flatten()
+        wrapped.view(-1).index_add_(0, place, self.kernel.to(residual).flatten())
+        response = torch.fft.rfft2(wrapped).real
+        solved = torch.fft.rfft2(doubled) / (prior_var * response**2 + noise_var)
+        return torch.fft.irfft2(solved, s=doubled.shape[-2:])[..., :height, :width]
+
+    def _mirrored(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column of x for each row and column of the padded image."""
+        return tuple(  # type: ignore[return-value]  # two sides
+            _mirror(side, size // 2, x.device) for side, size in zip(x.shape[-2:], self.kernel.shape, strict=True)
+        )
+
+    def _convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
+        flat = x.flatten(0, 1)[:, None]
+        return F.conv2d(flat, kernel.to(x)[None, None]).unflatten(0, x.shape[:2])[:, :, 0]
+
+
+def _mirror(side: int, pad: int, device: torch.device) -> Tensor:
+    index = torch.arange(-pad, side + pad, device=device) % (2 * side)
+    return torch.minimum(index, 2 * side - 1 - index)
+
+
+class Compose(Linear):
+    """One operator after another, the first given first: Compose([blur, downsample])."""
+
+    def __init__(self, parts: Sequence[Linear]) -> None:
+        if not parts:
+            raise InputError("expected at least one operator to compose, got none")
+        self.parts = list(parts)
+        self.norm = math.prod(part.norm for part in parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.parts:
+            x = part.forward(x)
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        for part in reversed(self.parts):
+            y = part.adjoint(y)
+        return y
+
+    def start(self, y: Tensor) -> Tensor:
+        for part in reversed(self.parts):
+            y = part.start(y)
+        return y
+
+
+def gaussian_kernel(width: Tensor | float) -> Tensor:
+    """Gaussian of standard deviation `width` pixels (> 0), cut at four of them; differentiable in `width`."""
+    sigma = torch.as_tensor(width, dtype=torch.float32)
+    if not float(sigma) > 0:
+        raise InputError(f"expected a blur width above 0 pixels, got {float(sigma)}")
+    reach = max(1, math.ceil(4 * float(sigma)))
+    t = torch.arange(-reach, reach + 1, dtype=torch.float32, device=sigma.device)
+    row = torch.exp(-0.5 * (t / sigma) ** 2)
+    row = row / row.sum()
+    return row[:, None] * row[None]
+
+
+def gaussian_width(y: Tensor, noise_var: float) -> float | None:
+    """Width in pixels of the Gaussian blur of a photo (N, C, H, W), at least 0.3; None if it is too small to tell.
+
+    Photos have power f^−FALLOFF at frequency f (Field, JOSA A 1987); a Gaussian multiplies it by exp(−w²(2πf)²).
+    So log power + FALLOFF · log f is a line over (2πf)² of slope −w², fitted where it stands above the noise.
+    """
+    grey = y.mean(1, keepdim=True)
+    height, width = grey.shape[-2:]
+    taper = torch.hann_window(height, device=y.device)[:, None] * torch.hann_window(width, device=y.device)
+    spectrum = torch.fft.rfft2((grey - grey.mean((2, 3), keepdim=True)) * taper)
+    power = spectrum.abs().square().mean((0, 1)) / taper.square().sum()
+    down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
+    radius = torch.sqrt(down**2 + across**2).to(y)
+    edges = torch.exp(torch.linspace(math.log(0.02), math.log(0.5), 30))
+    rows = []
+    for low, high in pairwise(edges.tolist()):
+        ring = (radius >= low) & (radius < high)
+        if int(ring.sum()) < 4:
+            continue
+        level = float(power[ring].mean()) - noise_var
+        if level < 4 * noise_var:
+            break
+        rows.append((float(radius[ring].mean()), level))
+    if len(rows) < 4:
+        return None
+    f, levels = torch.tensor(rows, dtype=torch.float64).unbind(1)
+    design = torch.stack([torch.ones_like(f), -((2 * math.pi * f) ** 2)], 1) * f.sqrt()[:, None]
+    line = torch.linalg.lstsq(design, ((levels.log() + FALLOFF * f.log()) * f.sqrt())[:, None]).solution
+    return max(0.3, math.sqrt(max(0.0, float(line[1]))))
+
+
+def disk_kernel(radius: float) -> Tensor:
+    """Defocus: a disk of `radius` pixels (> 0), its edge antialiased by 8×8 points a pixel."""
+    if not radius > 0:
+        raise InputError(f"expected a disk radius above 0 pixels, got {radius}")
+    reach = math.ceil(radius)
+    fine = (torch.arange((2 * reach + 1) * 8, dtype=torch.float32) + 0.5) / 8 - reach - 0.5
+    inside = (fine[:, None] ** 2 + fine[None] ** 2 <= radius**2).float()
+    kernel = F.avg_pool2d(inside[None, None], 8)[0, 0]
+    return kernel / kernel.sum()
+
+
+def motion_kernel(length: float, angle: float) -> Tensor:
+    """Straight motion of `length` pixels (≥ 1) at `angle` degrees, counter-clockwise from the x axis."""
+    if not length >= 1:
+        raise InputError(f"expected a motion of at least 1 pixel, got {length}")
+    reach = math.ceil(length / 2)
+    kernel = torch.zeros(2 * reach + 1, 2 * reach + 1)
+    points = max(2, math.ceil(length * 8))
+    along = ((torch.arange(points) + 0.5) / points - 0.5) * length
+    x = along * math.cos(math.radians(angle)) + reach
+    y = -along * math.sin(math.radians(angle)) + reach
+    for px, py in zip(x.tolist(), y.tolist(), strict=True):  # bilinear splat
+        x0, y0 = min(math.floor(px), 2 * reach - 1), min(math.floor(py), 2 * reach - 1)
+        fx, fy = px - x0, py - y0
+        kernel[y0, x0] += (1 - fx) * (1 - fy)
+        kernel[y0, x0 + 1] += fx * (1 - fy)
+        kernel[y0 + 1, x0] += (1 - fx) * fy
+        kernel[y0 + 1, x0 + 1] += fx * fy
+    return kernel / kernel.sum()

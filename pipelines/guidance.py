@@ -1,0 +1,148 @@
+"""GDP: guide an unconditional diffusion model by the gradient of a degradation's error (Fei et al., CVPR 2023).
+
+Where the scale comes from. At level σ the model says x₀ ~ N(x̃₀, r² I), r² = `posterior_variance(σ)`, and the
+measurement says y = A x₀ + n, n of variance s². Their joint mean minimises
+
+    E(x) = ‖A x − y‖² / 2s² + ‖x − x̃₀‖² / 2r²                                                          (1)
+
+whose curvature is at most c/s² + 1/r² with c = ‖A‖². One gradient step of one over that from x̃₀ is
+
+    x̃₀ − r²/(c r² + s²) · ∇ ½‖A x − y‖²                                                                (2)
+
+GDP's guidance with its scale worked out: exact when A Aᵀ = c I (mask, grey, area downsampling), and more steps
+of the same size converge to the minimum of (1) for every A. Errors are *summed* over pixels, so a pixel's
+gradient does not depend on how many others there are: image size drops out. The shift enters x_{t−1} through
+x̃₀, that is times 1 − σ²_{t−1}/σ²_t, which adds up to the same whole over any number of steps: step count drops
+out. (The paper's s = 2000 … 80000 multiplies a *mean* over 3·256² values and is added in full at each of 1000 steps.)
+`strength` multiplies the error's weight 1/s² in (1); 1 is the posterior.
+
+GDP-x_t takes the gradient at the noisy x instead. There y − A x has variance s² + c σ² and the same argument gives
+a shift of σ²/(c σ² + s²) · ∇ ½‖A x − y‖²; kept for comparison: it forgets that the model knows more than x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from restore.pipelines.degradations import Operator
+from restore.pipelines.denoiser import Denoiser, levels, posterior_variance
+from restore.pipelines.quality_terms import QualityTerms
+from restore.pipelines.schedules import ancestral_share
+
+DEVIATION = 0.25  # of photos' pixels around what their surroundings tell, [-1, 1]: r of an unbounded σ
+QUANTISATION = (2 / 255) ** 2 / 12  # variance of rounding to 8 bits: no measurement is better known
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """y = operator(x) + noise; y (N, C, h, w) in [-1, 1]; noise_var: a number, or a map like y."""
+
+    operator: Operator
+    y: Tensor
+    noise_var: Tensor | float = QUANTISATION
+
+
+class Correction(Protocol):
+    """Brings the model's estimate into agreement with the measurement."""
+
+    def __call__(self, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
+        """x (N, C, H, W) at level sigma, the model's `clean` estimate of it. Returns the corrected estimate."""
+        ...
+
+
+@dataclass(frozen=True)
+class GradientGuidance:
+    """GDP-x₀, or GDP-x_t with `at_noisy`; `steps` gradient steps per denoising step; quality terms besides."""
+
+    measurement: Measurement
+    strength: float = 1.0
+    steps: int = 1
+    at_noisy: bool = False
+    deviation: float = DEVIATION
+    quality: QualityTerms | None = None
+
+    def __call__(self, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
+        variance = sigma**2 if self.at_noisy else posterior_variance(sigma, self.deviation)
+        if self.quality is not None:
+            clean = clean - variance * gradient(self.quality, clean)
+        self.measurement.operator.fit(clean, self.measurement.y)
+        return clean + self._shift(x if self.at_noisy else clean, variance)
+
+    def _shift(self, anchor: Tensor, variance: float) -> Tensor:
+        """How far gradient descent on (1) moves away from `anchor`."""
+        m = self.measurement
+        least = m.noise_var if isinstance(m.noise_var, float) else float(m.noise_var.min())
+        noise = least / self.strength
+        weight = 1.0 if isinstance(m.noise_var, float) else least / m.noise_var
+
+        def error(x: Tensor) -> Tensor:
+            return 0.5 * (weight * (m.operator.forward(x) - m.y) ** 2).sum()
+
+        moved, size = anchor, variance / (m.operator.norm * variance + noise)
+        for _ in range(self.steps):
+            moved = moved - size * (gradient(error, moved) + noise / variance * (moved - anchor))
+        return moved - anchor
+
+
+def gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """∇ loss at x; images of a batch are independent because losses are sums."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(loss(x), x)[0]
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Denoiser,
+    correct: Correction | None,
+    x: Tensor,
+    sigmas: list[float],
+    generator: torch.Generator,
+    *,
+    fresh: float | None = None,
+    temperature: float = 1.0,
+    on_step: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Denoise from x (N, C, H, W), a picture at level sigmas[0], through falling levels that end in 0.
+
+    After every estimate x̂₀ the next picture is x̂₀ + temperature · σ_next · (√(1−fresh) n̂ + √fresh n), n̂ the
+    noise that the step found and n new noise. `fresh` None: 1 − σ²_next/σ², ancestral DDPM sampling. A number:
+    DiffPIR's ζ (Zhu et al., 2023, eq. 10). Temperature 0: DPIR, no noise at all. `generator` draws
+    noise for the batch as a whole: give one image per call where every image is to have its own seed.
+    """
+    for i, (sigma, after) in enumerate(pairwise(sigmas)):
+        clean = denoiser.denoise(x, levels(sigma, x))
+        if correct is not None:
+            clean = correct(x, clean, sigma)
+        x = _renoised(x, clean, sigma, after, generator, fresh, temperature)
+        if on_step is not None:
+            on_step(i)
+    return x
+
+
+def _renoised(
+    x: Tensor,
+    clean: Tensor,
+    sigma: float,
+    after: float,
+    generator: torch.Generator,
+    fresh: float | None,
+    temperature: float,
+) -> Tensor:
+    if after == 0 or temperature == 0:
+        return clean
+    share = ancestral_share(sigma, after) if fresh is None else fresh
+    return clean + temperature * after * (
+        (1 - share) ** 0.5 * (x - clean) / sigma + share**0.5 * noise_like(x, generator)
+    )
+
+
+def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """White noise of x's shape, drawn where the generator lives."""
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device).to(x.device)

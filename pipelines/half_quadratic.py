@@ -1,0 +1,33 @@
+"""Plug-and-play restoration by half-quadratic splitting: denoise, then solve for the data exactly.
+
+DPIR (Zhang et al., TPAMI 2021) alternates a denoiser with the data step of `degradations` at falling noise
+levels; DiffPIR (Zhu et al., CVPRW 2023) puts noise back between them and so samples. Both are `guidance.sample`
+with this correction, which is the limit of infinitely many gradient steps of GDP-x₀: see the docstring there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from restore.pipelines.denoiser import posterior_variance
+from restore.pipelines.guidance import DEVIATION, Measurement, gradient
+from restore.pipelines.quality_terms import QualityTerms
+
+
+@dataclass(frozen=True)
+class HalfQuadratic:
+    """The data step as a correction. `strength` multiplies the weight of the measurement, 1 is the posterior."""
+
+    measurement: Measurement
+    strength: float = 1.0
+    deviation: float = DEVIATION
+    quality: QualityTerms | None = None
+
+    def __call__(self, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
+        m, variance = self.measurement, posterior_variance(sigma, self.deviation)
+        if self.quality is not None:
+            clean = clean - variance * gradient(self.quality, clean)
+        m.operator.fit(clean, m.y)
+        return m.operator.data_step(clean, m.y, variance, m.noise_var / self.strength)

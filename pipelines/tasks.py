@@ -1,0 +1,204 @@
+"""From a task and its options to what a sampler needs: operator, measurement, where to start, which levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from restore.errors import InputError
+from restore.pipelines.degradations import (
+    Blur,
+    Downsample,
+    Grey,
+    Identity,
+    Mask,
+    gaussian_kernel,
+    gaussian_width,
+)
+from restore.pipelines.denoiser import Denoiser
+from restore.pipelines.guidance import QUANTISATION, GradientGuidance, Measurement, noise_like, sample
+from restore.pipelines.half_quadratic import HalfQuadratic
+from restore.pipelines.jpeg import Jpeg
+from restore.pipelines.lighting import Lighting, noise_level
+from restore.pipelines.quality_terms import QualityTerms
+from restore.pipelines.schedules import ddpm, geometric, warm
+from restore.pipelines.windows import Windowed
+
+TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg")
+METHODS = ("half-quadratic", "gdp", "gdp-xt")
+LEAST_NOISE = 0.005  # σ, [-1, 1]: below this the prior was not trained
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One restoration. start (N, 3, H, W): where sampling begins, at level `level`, going down to `least`.
+
+    steps: denoising steps unless told. guided False: y itself lies at `level`, plain reverse diffusion from
+    it is already the posterior. estimated: what was measured from the picture.
+    """
+
+    measurement: Measurement
+    start: Tensor
+    level: float
+    least: float
+    steps: int
+    deviation: float = 0.1
+    guided: bool = True
+    quality: QualityTerms | None = None
+    estimated: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to run a plan. steps None: the plan's. level None: the measurement's own.
+
+    strength: weight of the measurement, 1 = derived. temperature: 0 no noise (one best answer), 1 a sample;
+    None: 0 for half-quadratic, 1 for gdp. respaced: DDPM's spacing instead of equal ratios.
+    """
+
+    method: str = "half-quadratic"
+    steps: int | None = None
+    strength: float = 1.0
+    guidance_steps: int = 1
+    level: float | None = None
+    temperature: float | None = None
+    respaced: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"expected a method out of {', '.join(METHODS)}, got '{self.method}'")
+        for name in ("steps", "guidance_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"expected {name} of at least 1, got {value}")
+        if not self.strength > 0:
+            raise InputError(f"expected a guidance strength above 0, got {self.strength:g}")
+        if self.level is not None and not LEAST_NOISE <= self.level <= 200:
+            raise InputError(f"expected a start level from {LEAST_NOISE} to 200, got {self.level:g}")
+        if self.temperature is not None and not 0 <= self.temperature <= 1:
+            raise InputError(f"expected a temperature from 0 to 1, got {self.temperature:g}")
+
+
+def run(
+    denoiser: Denoiser,
+    plan: Plan,
+    sampling: Sampling,
+    generator: torch.Generator,
+    on_step: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Restore one image; (1, 3, H, W) in about [-1, 1]."""
+    steps = sampling.steps or plan.steps
+    level = sampling.level or plan.level
+    gdp = sampling.method != "half-quadratic"
+    temperature = float(gdp) if sampling.temperature is None else sampling.temperature
+    if sampling.respaced:
+        sigmas = warm(ddpm(steps), level)
+    else:
+        sigmas = geometric(steps, level, min(plan.least, level)) if steps > 1 else [level, 0.0]
+    m = plan.measurement
+    correct: GradientGuidance | HalfQuadratic | None = None
+    if plan.guided and gdp:
+        at_noisy = sampling.method == "gdp-xt"
+        correct = GradientGuidance(
+            m, sampling.strength, sampling.guidance_steps, at_noisy, plan.deviation, plan.quality
+        )
+    elif plan.guided:
+        correct = HalfQuadratic(m, sampling.strength, plan.deviation, plan.quality)
+    noise = temperature * level if plan.guided else math.sqrt(max(0.0, level**2 - plan.level**2))
+    x = plan.start + noise * noise_like(plan.start, generator) if noise else plan.start
+    return sample(
+        Windowed(denoiser),
+        correct,
+        x,
+        sigmas,
+        generator,
+        temperature=temperature,
+        on_step=on_step,
+    )
+
+
+def super_resolution(y: Tensor, scale: int, kind: str = "bicubic") -> Plan:
+    """y (1, 3, h, w) in [-1, 1] → (1, 3, h·scale, w·scale)."""
+    if scale not in (2, 3, 4, 8):
+        raise InputError(f"expected a scale of 2, 3, 4 or 8, got {scale}")
+    operator = Downsample(scale, kind)
+    level = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}[scale]
+    return Plan(Measurement(operator, y), operator.start(y), level, 0.02, 8)
+
+
+def deblur(y: Tensor, kernel: Tensor | float | None, noise: float | None = None) -> Plan:
+    """kernel: (h, w), the width of a Gaussian in pixels, or None for a Gaussian of unknown width.
+
+    noise: standard deviation in [-1, 1]; None is estimated.
+    """
+    sigma = noise_level(y) if noise is None else noise
+    variance = max(QUANTISATION, sigma**2)
+    estimated = {"noise": sigma * 127.5}
+    if kernel is None:
+        width = gaussian_width(y, variance / 3)  # of the mean of three channels
+        if width is None:
+            raise InputError("expected a photo large and clear enough to tell its blur; give its width or kernel")
+        kernel = estimated["blur"] = width
+    operator = Blur(kernel if isinstance(kernel, Tensor) else gaussian_kernel(kernel))
+    measurement = Measurement(operator, y, variance)
+    return Plan(measurement, y, 0.3, max(0.02, sigma), 10, 0.3, estimated=estimated)
+
+
+def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) -> Plan:
+    """Gaussian noise of `noise` ([-1, 1] units; None: estimated), or Poisson noise of `peak` counts at white."""
+    if peak is not None:
+        variance = 4 * ((y + 1) / 2).clamp(min=1 / 255) / peak
+        level = math.sqrt(float(variance.mean()))
+        return Plan(Measurement(Identity(), y, variance), y, level, LEAST_NOISE, 6, estimated={"peak": peak})
+    sigma = max(LEAST_NOISE, noise_level(y) if noise is None else noise)
+    plan = Measurement(Identity(), y, sigma**2)
+    return Plan(plan, y, sigma, LEAST_NOISE, 1, guided=False, estimated={"noise": sigma * 127.5})
+
+
+def colorize(y: Tensor) -> Plan:
+    """y (1, 1, H, W): luma."""
+    operator = Grey()
+    return Plan(Measurement(operator, y), operator.start(y), 0.3, 0.03, 6, 0.3)
+
+
+def inpaint(y: Tensor, mask: Tensor) -> Plan:
+    """mask (1, 1, H, W), 1 = unknown."""
+    operator = Mask(1 - mask)
+    known = operator.forward(y)
+    return Plan(Measurement(operator, known), operator.start(known), 0.2, 0.02, 8)
+
+
+def low_light(y: Tensor, target: float = 0.45, noise: float | None = None) -> Plan:
+    """Brighten to a mean of about `target`, in [0, 1]; the noise that this amplifies is taken out."""
+    operator = Lighting(y, target)
+    gain = float(operator.gains[0])
+    sigma = noise_level(y) if noise is None else noise
+    level = min(0.5, max(0.02, sigma / gain))
+    variance = max(QUANTISATION, sigma**2)
+    terms = QualityTerms(exposure=0.05, target=target)
+    start = operator.start(y).clamp(-1, 1)
+    return Plan(
+        Measurement(operator, y, variance), start, level, 0.02, 4, quality=terms, estimated={"noise": sigma * 127.5}
+    )
+
+
+def hdr(shots: list[Tensor], target: float = 0.45) -> Plan:
+    """2 to 5 aligned exposures (1, 3, H, W) to one picture."""
+    if not 2 <= len(shots) <= 5:
+        raise InputError(f"expected 2 to 5 exposures, got {len(shots)}")
+    if len({tuple(s.shape) for s in shots}) > 1:
+        sizes = ", ".join(f"{s.shape[-1]}×{s.shape[-2]}" for s in shots)
+        raise InputError(f"expected exposures of one size, got {sizes}; align and crop them first")
+    y = torch.cat(shots, 1)
+    operator = Lighting(y, target)
+    return Plan(Measurement(operator, y, 4 * QUANTISATION), operator.start(y).clamp(-1, 1), 0.05, 0.02, 3)
+
+
+def dejpeg(y: Tensor, operator: Jpeg) -> Plan:
+    """One or two denoising steps at the level of the rounding noise, each brought back to the file's codes."""
+    level = max(0.02, 1.4 * operator.deviation)
+    return Plan(Measurement(operator, y), y, level, level * 0.7, 2)

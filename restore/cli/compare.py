@@ -1,0 +1,231 @@
+"""`restore compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from restore.cli.measuring import (
+    check_outputs,
+    finish,
+    measuring_options,
+    open_assessor,
+    open_memory,
+    overlay,
+    print_json,
+    row_of,
+    run_over,
+    split,
+    summary_of,
+    write_csv,
+)
+
+if TYPE_CHECKING:
+    from restore.assessing import Item, Record
+    from restore.comparing import PictureSet, SetScore
+
+SCHEMA = "restore.compare/1"
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(), metavar="DIR_A [DIR_B]...")
+@click.option("--reference", required=True, type=click.Path(), metavar="DIR", help="The real pictures.")
+@click.option(
+    "--features", "nets", multiple=True, metavar="NAME=FILE.onnx", help="Set distances in another network too."
+)
+@click.option("--draws", type=click.IntRange(20), default=100, show_default=True, help="Resamples behind intervals.")
+@measuring_options
+@click.pass_context
+def compare(
+    ctx: click.Context, folders: tuple[str, ...], reference: str, nets: tuple[str, ...], draws: int, **options: Any
+) -> None:
+    """Score sets of pictures against a reference set, and against each other: does one differ, and by how much?
+
+    Pictures of the same name (any format) in DIR and the reference are pairs: P-IDS, PSNR, SSIM and feature
+    distances need them. All set distances use features of EfficientNet-Lite0, and say so: fid_lite0.
+
+    \b
+    restore compare ours/ theirs/ --reference originals/ --html report.html
+    restore compare outputs/ --reference photos/ --features inception=inception.onnx --json
+    """
+    from tqdm import tqdm
+
+    from restore.comparing import comparison, set_scores
+
+    check_outputs(options)
+    roots = [Path(folder) for folder in (reference, *folders)]
+    labels = _labels(roots[1:])
+    plans = _plans(roots)
+    assessor, memory = open_assessor(options, nets), open_memory(options)
+    records = run_over([item for plan in plans for item in plan], assessor, memory, options, features=True)
+    parts, failed = _by_set(records, plans)
+    report: dict[str, Any] = {"schema": SCHEMA}
+    scored: list[dict[str, SetScore]] = [{} for _ in labels]
+    sets: list[PictureSet] = []
+    for net in ("lite0", *assessor.nets):
+        sets = [_picture_set(label, part, net) for label, part in zip(("reference", *labels), parts, strict=True)]
+        todo = tqdm(sets[1:], desc=f"sets, {net}", unit="set", disable=None, leave=False)
+        for i, fake in enumerate(todo):
+            found = set_scores(sets[0], fake, net, draws)
+            keep = found if net == "lite0" else {k: v for k, v in found.items() if k.startswith(("fid", "kid"))}
+            scored[i] |= keep
+    report |= comparison(sets[0], sets[1:], scored) | {"failed": failed}
+    if len(labels) == 1:
+        report = report["sets"][0] | report
+    rows = [{"set": label} | row_of(r) for label, part in zip(labels, parts[1:], strict=True) for r in part.values()]
+    write_csv(options["csv_file"], rows, options["overwrite"])
+    if options["html_file"] is not None:
+        from restore.report import write_text
+        from restore.suite_report import suite_page
+
+        items = [item for plan in plans[1:] for item in plan]
+        text = suite_page(_page(report, rows), overlay(assessor, items))
+        write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
+    if options["as_json"]:
+        print_json(report)
+    else:
+        for heading, columns, cells in _tables(report):
+            click.echo(heading)
+            for line in (columns, *cells):
+                click.echo("\t".join(line))
+        click.echo(report["verdict"])
+        for line in report["warnings"]:
+            click.echo(f"restore: {line}", err=True)
+    finish(ctx, failed)
+
+
+def _labels(folders: list[Path]) -> list[str]:
+    """Short and different names: the folders' own, or their paths where those repeat."""
+    from restore.errors import InputError
+
+    names = [folder.resolve().name for folder in folders]
+    labels = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    if len(set(labels)) < len(labels):
+        raise InputError(f"expected different folders to compare, got {', '.join(labels)}")
+    return labels
+
+
+def _plans(roots: list[Path]) -> list[list[Item]]:
+    """What to measure, by folder, the reference first; pictures with a reference of their name get it as truth."""
+    from restore.assessing import Item, find_images
+    from restore.errors import InputError
+
+    plans: list[list[Item]] = []
+    truths: dict[str, Path] = {}
+    for root in roots:
+        if not root.is_dir():
+            raise InputError(f"{root}: expected a folder of pictures, found none")
+        names: dict[str, Path] = {}
+        for path in find_images([root]):
+            name = str(path.relative_to(root).with_suffix(""))
+            if name in names:
+                raise InputError(f"{path}: expected one picture per name, found {names[name].name} as well")
+            names[name] = path
+        plans.append([Item(path, None, truths.get(name)) for name, path in sorted(names.items())])
+        truths = truths or names
+    return plans
+
+
+def _by_set(records: list[Record], plans: list[list[Item]]) -> tuple[list[dict[str, Record]], list[dict[str, str]]]:
+    """(records by name for every folder, failures)."""
+    _, failed = split(records)
+    parts, start = [], 0
+    for plan in plans:
+        root = Path(_common([item.image for item in plan]))
+        part = records[start : start + len(plan)]
+        parts.append({str(r.image.relative_to(root).with_suffix("")): r for r in part if r.error is None})
+        start += len(plan)
+    return parts, failed
+
+
+def _common(paths: list[Path]) -> str:
+    import os
+
+    return os.path.commonpath([path.parent for path in paths])
+
+
+def _picture_set(label: str, records: dict[str, Record], net: str) -> PictureSet:
+    import numpy as np
+
+    from restore.comparing import PictureSet
+    from restore.errors import InputError
+
+    if not records:
+        raise InputError(f"{label}: expected readable pictures, got none")
+    names = sorted(records)
+    features = np.stack([records[name].features[net] for name in names])
+    return PictureSet(label, names, features, [records[name].scores for name in names])
+
+
+def _tables(report: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The sets' scores, then the differences, as text."""
+    from restore.comparing import measure_of
+    from restore.suite_report import number
+
+    def cell(found: dict[str, Any] | None) -> str:
+        if found is None or found["value"] is None:
+            return "–"
+        low, high = found["interval"]
+        return f"{number(found['value'])} ({number(low)} to {number(high)})"
+
+    sets = report["sets"]
+    keys = [key for key, value in sets[0].items() if isinstance(value, dict)]
+    titles = {key: f"{key} {measure_of(key).arrow}" for key in keys}
+    scores = [[titles[key], *(cell(s[key]) for s in sets)] for key in keys]
+    tables = [("Sets against the reference (95 % intervals)", ["score", *(s["set"] for s in sets)], scores)]
+    for pair in report["differences"]:
+        rows = []
+        for key, found in pair["scores"].items():
+            better = {"first": pair["first"], "second": pair["second"], None: "not shown"}[found["better"]]
+            better = "–" if measure_of(key).better == "neither" else better
+            rows.append([f"{key} {measure_of(key).arrow}", cell(found), better, number(found.get("p"))])
+        heading = f"{pair['first']} minus {pair['second']}"
+        tables.append((heading, ["score", "difference (95 % interval)", "better", "Wilcoxon p"], rows))
+    return tables
+
+
+def _means(rows: list[dict[str, Any]], labels: list[str]) -> tuple[str, list[str], list[list[str]]]:
+    """Mean of every per-picture score, a column per set."""
+    from restore.comparing import measure_of
+    from restore.suite_report import number
+
+    summaries = [summary_of([row for row in rows if row["set"] == label]) for label in labels]
+    keys = list(dict.fromkeys(key for summary in summaries for key in summary))
+    lines = []
+    for key in keys:
+        found = [summary.get(key) for summary in summaries]
+        cells = ["–" if f is None else " to ".join(map(number, f["interval"])) for f in found]
+        means = ["–" if f is None else number(f["mean"]) for f in found]
+        told = [f"{m} ({c})" if m != "–" else m for m, c in zip(means, cells, strict=True)]
+        lines.append([f"{key} {measure_of(key).arrow}", *told])
+    return "Means over pictures (95 % intervals)", ["score", *labels], lines
+
+
+def _page(report: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
+    from restore.suite_report import Page
+
+    sets = report["sets"]
+    facts = {"Reference": f"{report['reference']['n']} pictures"}
+    facts |= {s["set"]: f"{s['n']} pictures, {s['pairs']} pairs" for s in sets}
+    paired = any(row.get("feature_distance") is not None for row in rows)
+    return Page(
+        title=f"{' and '.join(s['set'] for s in sets)} against the reference",
+        verdict=report["verdict"],
+        rows=rows,
+        summary=summary_of(rows),
+        order="feature_distance" if paired else "quality",
+        facts=facts,
+        tables=[*_tables(report), _means(rows, [s["set"] for s in sets])],
+        notes=[*report["warnings"], *(f"Left out: {entry['error']}" for entry in report["failed"]), INTERVALS],
+        marks={row["image"]: row["set"] for row in rows} if len(sets) > 1 else {},
+        data={"json": report, "terms": [key for key, value in sets[0].items() if isinstance(value, dict)]},
+    )
+
+
+INTERVALS = (
+    "Intervals of sets come from random halves of the pictures (delete-half jackknife); those of means from the "
+    "bootstrap; shares also get Wilson's. “Pictures in numbers” pools all sets. A difference counts when its "
+    "interval excludes 0; with many measures, one in twenty does by chance."
+)

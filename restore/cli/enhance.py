@@ -1,0 +1,112 @@
+"""`restore enhance`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from restore.errors import InputError
+
+if TYPE_CHECKING:
+    from restore.enhancing import EnhanceResult
+
+TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg")
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGE…")
+@click.option("--task", required=True, type=click.Choice(TASKS), help="What to undo.")
+@click.option("--scale", type=click.Choice(["2", "3", "4", "8"]), default="4", help="super-resolution. [default: 4]")
+@click.option("--kernel-kind", type=click.Choice(["bicubic", "area"]), default="bicubic",
+              help="super-resolution: how the picture was made small.")  # fmt: skip
+@click.option("--blur", type=float, help="deblur: width of a Gaussian, pixels; unknown: estimated.")
+@click.option("--motion", help="deblur: LENGTH,ANGLE of a straight motion, pixels and degrees.")
+@click.option("--disk", type=float, help="deblur: radius of a defocus disk, pixels.")
+@click.option("--kernel", type=click.Path(), help="deblur: picture of the kernel.")
+@click.option("--noise", type=float, help="denoise, deblur, low-light: deviation in levels of 255; unknown: estimated.")
+@click.option("--peak", type=float, help="denoise: Poisson noise of this many counts at white.")
+@click.option("--quality", type=int, help="dejpeg: the encoder's quality, 1 to 100; default: from the file.")
+@click.option("--target", type=float, default=0.45, help="low-light, hdr: brightness wanted, 0 to 1. [default: 0.45]")
+@click.option("--mask", type=click.Path(), help="inpaint: image of the photo's size; white is lost.")
+@click.option("--method", type=click.Choice(["half-quadratic", "gdp", "gdp-xt"]), default="half-quadratic",
+              help="How to agree with the picture. [default: half-quadratic]")  # fmt: skip
+@click.option("--steps", type=int, help="Denoising steps. [default: 1 to 10, by task]")
+@click.option("--respaced", is_flag=True, help="Space the steps as DDPM does (25, 50, 100, 250 steps).")
+@click.option("--start", type=float, help="Noise level to start from, in [-1, 1] pixels. [default: the picture's own]")
+@click.option("--strength", type=float, default=1.0, help="Weight of the picture against the prior. [default: 1]")
+@click.option("--guidance-steps", type=int, default=1, help="gdp: gradient steps per denoising step. [default: 1]")
+@click.option("--temperature", type=float, help="0: one best answer; 1: a sample. [default: by method]")
+@click.option(
+    "-o", "--output", type=click.Path(), help="Where to write; default IMAGE with .restored before its suffix."
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--report", type=click.Path(), help="Write an HTML report.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+@click.option("--seed", type=int, default=0, help="Same seed, same pixels. [default: 0]")
+@click.option("--model", default="builtin",
+              help="builtin, a diffusers folder, or a .safetensors file. [default: builtin]")  # fmt: skip
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
+              help="Where to compute. [default: auto]")  # fmt: skip
+@click.option("--offline", is_flag=True, help="Never touch the network (this command never does).")
+def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report: str | None, as_json: bool,
+            offline: bool, **options: Any) -> None:  # fmt: skip
+    """Undo what happened to IMAGE: smallness, blur, noise, lost colour or pixels, darkness, JPEG blocks.
+
+    \b
+    restore enhance small.jpg --task super-resolution --scale 4 -o large.png
+    restore enhance soft.png --task deblur --blur 2
+    restore enhance grainy.jpg --task denoise
+    restore enhance dark.jpg --task low-light --target 0.4 --report report.html
+    restore enhance under.jpg middle.jpg over.jpg --task hdr -o merged.jpg
+    """
+    from restore.image import check_output, default_output, load_photo
+    from restore.mask import load_mask
+    from restore.report import check_report
+
+    if options["task"] != "hdr" and len(images) != 1:
+        raise InputError(f"expected one photo for {options['task']}, got {len(images)}; only hdr takes several")
+    options |= {"scale": int(options["scale"]), "motion": _motion(options["motion"])}
+    goal = Path(output) if output is not None else default_output(images[0])
+    photos = [load_photo(path) for path in images]
+    check_output(goal, overwrite=overwrite)
+    if report is not None:
+        check_report(Path(report), overwrite=overwrite)
+    if options["mask"] is not None:
+        options["mask"] = load_mask(options["mask"], photos[0].size)
+    from tqdm import tqdm
+
+    from restore.enhancing import enhance as run
+
+    with tqdm(total=None, desc="steps", unit="step", file=sys.stderr, disable=None, leave=False) as bar:
+
+        def on_step(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        result = run(photos if options["task"] == "hdr" else photos[0], on_step=on_step, **options)
+    _write(result, goal, overwrite, report, as_json)
+
+
+def _write(result: EnhanceResult, goal: Path, overwrite: bool, report: str | None, as_json: bool) -> None:
+    result.save(goal, overwrite=overwrite)
+    if report is not None:
+        result.report(report, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps(result.summary(str(goal))))
+        return
+    found = "".join(f", {name} {value}" for name, value in result.parameters.items())
+    click.echo(f"{goal}: {result.task} in {result.steps} steps{found}, {result.seconds:.1f} s")
+
+
+def _motion(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        length, angle = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"expected --motion LENGTH,ANGLE, e.g. 12,30, got '{text}'") from None
+    return length, angle

@@ -1,0 +1,188 @@
+"""What `assess`, `rank` and `compare` share: options, the run over files with its progress bar, and the outputs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from restore.assessing import Assessor, Item, Memory, Record
+
+
+def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command that measures pictures."""
+    for option in reversed(
+        [
+            click.option(
+                "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
+            ),
+            click.option("--csv", "csv_file", type=click.Path(), help="Write a table, one row per picture."),
+            click.option("--html", "html_file", type=click.Path(), help="Write a self-contained HTML report."),
+            click.option("--overwrite", is_flag=True, help="Replace existing files."),
+            click.option(
+                "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True
+            ),
+            click.option("--jobs", type=click.IntRange(1), help="Pictures measured at once. [default: one per CPU]"),
+            click.option(
+                "--cache", type=click.Path(), help="File that remembers measurements. [default: in ~/.cache/restore]"
+            ),
+            click.option("--no-cache", is_flag=True, help="Remember nothing and use nothing remembered."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def check_outputs(options: dict[str, Any]) -> None:
+    """Before any work: can the files that were asked for be written?"""
+    from restore.report import check_report
+
+    for name in ("csv_file", "html_file"):
+        if options[name] is not None:
+            check_report(Path(options[name]), overwrite=options["overwrite"])
+
+
+def open_memory(options: dict[str, Any]) -> Memory:
+    from restore.assessing import Memory, default_memory
+
+    if options["no_cache"]:
+        return Memory(None)
+    return Memory(Path(options["cache"]) if options["cache"] is not None else default_memory())
+
+
+def open_assessor(options: dict[str, Any], nets: Sequence[str] = ()) -> Assessor:
+    """nets: NAME=FILE.onnx each. Raises InputError for other forms."""
+    from restore.api import device_named
+    from restore.assessing import Assessor
+    from restore.errors import InputError
+    from restore.quality.features import OnnxNet
+
+    loaded = {}
+    for text in nets:
+        name, _, path = text.partition("=")
+        if not name.isidentifier() or not path or name == "lite0":
+            raise InputError(f"--features: expected NAME=FILE.onnx with a new name of letters and digits, got {text!r}")
+        loaded[name] = OnnxNet(Path(path))
+    return Assessor(device_named(options["device"]), loaded)
+
+
+def run_over(
+    items: Sequence[Item], assessor: Assessor, memory: Memory, options: dict[str, Any], *, features: bool
+) -> list[Record]:
+    """Measure all items behind one progress bar on stderr."""
+    from tqdm import tqdm
+
+    from restore.assessing import assess_files
+
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = options["jobs"] or cpus
+    records = assess_files(items, assessor, memory, jobs, features=features)
+    bar = tqdm(records, total=len(items), desc="pictures", unit="picture", file=sys.stderr, disable=None, leave=False)
+    return list(bar)
+
+
+def split(records: Sequence[Record]) -> tuple[list[Record], list[dict[str, str]]]:
+    """(measured, failed as {image, error}); failures are told on stderr. Raises InputError if there is nothing else."""
+    from restore.errors import InputError
+
+    failed = [{"image": str(r.image), "error": r.error} for r in records if r.error is not None]
+    if len(failed) == len(records):
+        more = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
+        raise InputError(f"{failed[0]['error']}{more}")
+    for entry in failed:
+        click.echo(f"restore: left out: {entry['error']}", err=True)
+    return [r for r in records if r.error is None], failed
+
+
+def row_of(record: Record) -> dict[str, Any]:
+    """A record as one flat row, numbers as measured."""
+    width, height = record.size
+    return {"image": str(record.image), "width": width, "height": height, "sha256": record.sha256, **record.scores}
+
+
+def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Per measure that any row has: mean, 95 % bootstrap interval of the mean, min, max, n."""
+    import numpy as np
+
+    from restore.quality.catalogue import PER_IMAGE
+    from restore.quality.sets import bootstrap_interval
+
+    found = {}
+    for key in PER_IMAGE:
+        values = np.array([row[key] for row in rows if row.get(key) is not None])
+        if len(values):
+            interval = list(bootstrap_interval(values, draws=max(200, min(2000, 2_000_000 // len(values)))))
+            low, high = float(values.min()), float(values.max())
+            found[key] = {"mean": float(values.mean()), "interval": interval, "min": low, "max": high, "n": len(values)}
+    return found
+
+
+def write_csv(path: str | None, rows: Sequence[dict[str, Any]], overwrite: bool) -> None:
+    from restore.report import write_text
+
+    if path is None:
+        return
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(text.getvalue(), Path(path), overwrite=overwrite)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, allow_nan=False))
+
+
+def finish(ctx: click.Context, failed: Sequence[dict[str, str]]) -> None:
+    """Exit code 2 when pictures had to be left out, after everything else is written."""
+    if failed:
+        ctx.exit(2)
+
+
+def overlay(assessor: Assessor, items: Sequence[Item]) -> Callable[[Path], Any]:
+    """Judges the file of an item again, for the picture of its artifacts; None where it cannot be."""
+    from restore.errors import InputError
+    from restore.image import load_photo
+    from restore.mask import load_mask
+
+    masks = {item.image: item.mask for item in items}
+
+    def judged(path: Path) -> Any:
+        try:
+            photo, mask = load_photo(path), masks.get(path)
+            return assessor.judge(photo.pixels, None if mask is None else load_mask(mask, photo.size))
+        except InputError:
+            return None
+
+    return judged
+
+
+def add_giqa(
+    rows: Sequence[dict[str, Any]],
+    records: Sequence[Record],
+    reference: Path,
+    assessor: Assessor,
+    memory: Memory,
+    options: dict[str, Any],
+) -> None:
+    """The GIQA scores of every row against all pictures in `reference`. InputError for fewer than 8 of them."""
+    import numpy as np
+
+    from restore.assessing import Item, find_images
+    from restore.quality.giqa import GmmScore, knn_score
+
+    others, _ = split(
+        run_over([Item(path) for path in find_images([reference])], assessor, memory, options, features=True)
+    )
+    real, fake = (np.stack([r.features["lite0"] for r in found]) for found in (others, records))
+    for row, gmm, knn in zip(rows, GmmScore.fit(real)(fake), knn_score(fake, real), strict=True):
+        row |= {"giqa_gmm": float(gmm), "giqa_knn": float(knn)}

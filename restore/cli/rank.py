@@ -1,0 +1,155 @@
+"""`restore rank`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from restore.cli.measuring import (
+    add_giqa,
+    check_outputs,
+    finish,
+    measuring_options,
+    open_assessor,
+    open_memory,
+    overlay,
+    print_json,
+    row_of,
+    run_over,
+    split,
+    summary_of,
+    write_csv,
+)
+
+SCHEMA = "restore.rank/1"
+GRADES = ("quality", "score", "natural", "giqa_gmm")  # what "overall" is made of, where measured
+BY = ("overall", "quality", "score", "natural", "par_image", "sharpness", "noise", "giqa_gmm", "giqa_knn")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.option("--keep", type=click.FloatRange(0, 1, min_open=True), help="Share to keep, e.g. 0.8.")
+@click.option("--top", type=click.IntRange(1), help="Number to keep.")
+@click.option("--move-rejected", type=click.Path(), metavar="DIR", help="Move the others into this folder.")
+@click.option("--by", type=click.Choice(BY), default="overall", show_default=True, help="What counts.")
+@click.option("--reference", type=click.Path(), metavar="DIR", help="Pictures to be like: adds the GIQA scores.")
+@measuring_options
+@click.pass_context
+def rank(
+    ctx: click.Context,
+    folder: str,
+    keep: float | None,
+    top: int | None,
+    move_rejected: str | None,
+    by: str,
+    reference: str | None,
+    **options: Any,
+) -> None:
+    """Put the pictures in DIR in order, best first, and pick: keep a share or a number, move the rest away.
+
+    "overall" is the mean of the ranks by quality, score, natural and giqa_gmm, as far as they are there, from
+    0 (last in all) to 100 (first in all).
+
+    \b
+    restore rank outputs/ --keep 0.8 --move-rejected rejected/
+    restore rank outputs/ --top 10 --reference photos/ --html ranking.html
+    """
+    from restore.assessing import Item, find_images
+
+    root = Path(folder)
+    if keep is not None and top is not None:
+        raise click.UsageError("expected at most one of --keep and --top, got both; keep one")
+    if move_rejected is not None and keep is None and top is None:
+        raise click.UsageError("expected --keep or --top to say what --move-rejected moves, got neither")
+    if by.startswith("giqa") and reference is None:
+        raise click.UsageError(f"expected --reference DIR for --by {by}, got none")
+    if not root.is_dir():
+        raise click.UsageError(f"{root}: expected a folder of pictures, found none")
+    check_outputs(options)
+    items = [Item(path) for path in find_images([root])]
+    assessor, memory = open_assessor(options), open_memory(options)
+    records, failed = split(run_over(items, assessor, memory, options, features=reference is not None))
+    rows = [row_of(record) for record in records]
+    if reference is not None:
+        add_giqa(rows, records, Path(reference), assessor, memory, options)
+    _check_grade(rows, by)
+    add_overall(rows)
+    rows.sort(key=lambda row: _goodness(row, by), reverse=True)
+    count = top if top is not None else max(1, round(keep * len(rows))) if keep is not None else len(rows)
+    for place, row in enumerate(rows):
+        row |= {"rank": place + 1, "kept": place < count}
+    rejected = [Path(row["image"]) for row in rows if not row["kept"]]
+    summary = summary_of(rows)
+    report = {"schema": SCHEMA, "by": by, "images": rows, "failed": failed, "summary": summary}
+    write_csv(options["csv_file"], rows, options["overwrite"])
+    if options["html_file"] is not None:
+        from restore.report import write_text
+        from restore.suite_report import Page, suite_page
+
+        page = Page(
+            title=f"Ranking of {len(rows)} pictures",
+            verdict=f"Ranked by {by}: {len(rows) - len(rejected)} kept, {len(rejected)} rejected.",
+            rows=rows,
+            summary=summary,
+            order=by,
+            facts={"Pictures": str(len(rows)), "Kept": str(len(rows) - len(rejected)), "Left out": str(len(failed))},
+            notes=[f"Left out: {entry['error']}" for entry in failed],
+            marks={str(path): "rejected" for path in rejected},
+            data={"json": report},
+        )
+        text = suite_page(page, overlay(assessor, items))
+        write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
+    if move_rejected is not None:
+        move(rejected, root, Path(move_rejected))
+    if options["as_json"]:
+        print_json(report)
+    else:
+        for row in rows:
+            mark = "" if count == len(rows) else "keep\t" if row["kept"] else "reject\t"
+            click.echo(f"{row['rank']}\t{mark}{_goodness(row, by):.4g}\t{row['image']}")
+    finish(ctx, failed)
+
+
+def add_overall(rows: list[dict[str, Any]]) -> None:
+    """ "overall" of every row: mean over GRADES of the share of other rows it beats, 0 to 100; ties count half."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    grades = [g for g in GRADES if all(row.get(g) is not None for row in rows)]
+    shares = [(rankdata([row[g] for row in rows]) - 1) / max(1, len(rows) - 1) for g in grades]
+    for row, value in zip(rows, 100 * np.mean(shares, axis=0), strict=True):
+        row["overall"] = float(value)
+
+
+def move(paths: list[Path], root: Path, goal: Path) -> None:
+    """Move `paths` from `root` into `goal`, folders inside kept. Nothing moves if anything would be overwritten."""
+    import shutil
+
+    from restore.errors import InputError
+
+    goals = [goal / path.relative_to(root) for path in paths]
+    taken = next((g for g in goals if os.path.lexists(g)), None)
+    if taken is not None:
+        raise InputError(f"{taken}: expected no such file in the folder for rejected pictures; nothing was moved")
+    try:
+        for path, target in zip(paths, goals, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, target)
+    except OSError as error:
+        raise InputError(f"{goal}: expected to move pictures there, got: {error.strerror or error}") from error
+
+
+def _goodness(row: dict[str, Any], by: str) -> float:
+    from restore.suite_report import better_of
+
+    return float(-row[by] if better_of(by) == "lower" else row[by])
+
+
+def _check_grade(rows: list[dict[str, Any]], by: str) -> None:
+    from restore.errors import ModelUnavailableError
+
+    if by != "overall" and any(row.get(by) is None for row in rows):
+        raise ModelUnavailableError(f"expected the network behind --by {by}, but it is not installed; use another")

@@ -1,0 +1,320 @@
+"""Restoration of a whole photo: `restore.enhance(image, task=...)`. One prior undoes every degradation (GDP).
+
+>>> import restore
+>>> result = restore.enhance("small.jpg", task="super-resolution", scale=4)   # doctest: +SKIP
+>>> result.save("large.png")                                                  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from torch import Tensor
+
+from restore.api import AnyImage, AnyMask, _call, _photo, device_named
+from restore.errors import InputError
+from restore.image import Photo, load_photo, save_photo, to_kind
+from restore.mask import load_mask
+from restore.pipelines import tasks
+from restore.pipelines.degradations import disk_kernel, motion_kernel
+from restore.pipelines.denoiser import Denoiser
+from restore.pipelines.hub_prior import load_prior
+from restore.pipelines.jpeg import Jpeg, estimate_quality
+from restore.pipelines.lighting import Lighting
+from restore.pipelines.tasks import Plan, Sampling
+
+LEAST_SIDE = 8  # pixels
+OnStep = Callable[[int, int], Any]
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """What is known of the damage; None is unknown, and estimated where the task can.
+
+    scale, kernel_kind: super-resolution (2, 3, 4, 8; "bicubic" or "area"). blur: width of a Gaussian, motion
+    (length, degrees), disk (radius) or kernel (a picture of it), at most one of them; all in pixels. noise:
+    standard deviation in levels of 255; peak: counts at white of Poisson noise. quality: of the JPEG encoder.
+    target: mean brightness wanted, [0, 1].
+    """
+
+    scale: int = 4
+    kernel_kind: str = "bicubic"
+    blur: float | None = None
+    motion: tuple[float, float] | None = None
+    disk: float | None = None
+    kernel: str | os.PathLike[str] | None = None
+    noise: float | None = None
+    peak: float | None = None
+    quality: int | None = None
+    target: float = 0.45
+
+    def __post_init__(self) -> None:
+        if sum(k is not None for k in (self.blur, self.motion, self.disk, self.kernel)) > 1:
+            raise InputError("expected at most one of blur, motion, disk and kernel, got several; keep one")
+        for name, low, high in (("noise", 0, 255), ("peak", 0, 1e9), ("quality", 1, 100), ("target", 0, 1)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise InputError(f"expected {name} between {low:g} and {high:g}, got {value:g}")
+
+
+@dataclass(frozen=True)
+class EnhanceResult:
+    """What `enhance` returns. `image` is of the input's kind, its size the scaled one after super-resolution.
+
+    parameters: what was estimated (noise, blur width, gains, JPEG quality). consistency: rms difference, in
+    levels of 255, between the degraded result and the input. light_map (H, W, 3) float32 in [-1, 1], added by
+    the scene's light, or None.
+    """
+
+    photo: Photo
+    original: Photo
+    task: str
+    degradation: Degradation
+    sampling: Sampling
+    steps: int
+    seed: int
+    model: str
+    device: str
+    parameters: dict[str, Any]
+    consistency: float
+    seconds: float
+    light_map: NDArray[np.float32] | None = field(repr=False)
+    like: Any = field(repr=False)
+
+    @property
+    def image(self) -> Any:
+        if isinstance(self.like, np.ndarray) and self.photo.native.shape != self.like.shape:
+            return self.photo.native.copy()
+        return to_kind(self.photo, self.like)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the picture with the input's metadata; the format follows the name's suffix."""
+        save_photo(self.photo, path, overwrite=overwrite)
+
+    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write one self-contained HTML page about this result."""
+        from restore.enhance_report import write_enhance_report
+
+        write_enhance_report(self, Path(path), overwrite=overwrite)
+
+    def summary(self, output: str | None = None) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "output": output,
+            "task": self.task,
+            "model": self.model,
+            "method": self.sampling.method,
+            "steps": self.steps,
+            "seed": self.seed,
+            "device": self.device,
+            "size": list(self.photo.size),
+            "parameters": self.parameters,
+            "consistency": round(self.consistency, 4),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def enhance(
+    image: AnyImage | Sequence[AnyImage],
+    *,
+    task: str,
+    scale: int = 4,
+    kernel_kind: str = "bicubic",
+    blur: float | None = None,
+    motion: tuple[float, float] | None = None,
+    disk: float | None = None,
+    kernel: str | os.PathLike[str] | None = None,
+    noise: float | None = None,
+    peak: float | None = None,
+    quality: int | None = None,
+    target: float = 0.45,
+    mask: AnyMask = None,
+    method: str = "half-quadratic",
+    steps: int | None = None,
+    strength: float = 1.0,
+    guidance_steps: int = 1,
+    start: float | None = None,
+    temperature: float | None = None,
+    respaced: bool = False,
+    seed: int = 0,
+    model: str = "builtin",
+    device: str = "auto",
+    on_step: OnStep | None = None,
+) -> EnhanceResult:
+    """Undo one degradation of a photo of any size.
+
+    image: path, Pillow image or uint8/uint16 array; for "hdr" a list of 2 to 5 aligned exposures. `task` is one
+    of `tasks.TASKS`; what describes the damage is explained at `Degradation`, how it is sampled at
+    `tasks.Sampling`. mask ("inpaint"): of the photo's size, non-zero = lost. model: "builtin", a folder in
+    diffusers' format, or a .safetensors file. `on_step(done, total)` may return False to stop.
+    Raises InputError, ModelUnavailableError, Cancelled.
+    """
+    begun = time.perf_counter()
+    if task not in tasks.TASKS:
+        raise InputError(f"expected a task out of {', '.join(tasks.TASKS)}, got '{task}'")
+    damage = Degradation(scale, kernel_kind, blur, motion, disk, kernel, noise, peak, quality, target)
+    sampling = Sampling(method, steps, strength, guidance_steps, start, temperature, respaced)
+    if seed < 0:
+        raise InputError(f"expected seed to be at least 0, got {seed}")
+    photos = _photos(image, task)
+    plan = _plan(task, photos, damage, mask)
+    where = device_named(device)
+    total = steps or plan.steps
+    generator = torch.Generator().manual_seed(seed)
+    restored = tasks.run(
+        _prior(model, str(where)),
+        _moved(plan, where),
+        sampling,
+        generator,
+        lambda i: _call(on_step, i + 1, total),
+    ).cpu()
+    measurement = plan.measurement
+    error = (measurement.operator.forward(restored.clamp(-1, 1)) - measurement.y).square().mean().sqrt()
+    parameters, light = _found(plan)
+    return EnhanceResult(
+        _rebuilt(photos[0], restored, task, mask),
+        photos[0],
+        task,
+        damage,
+        sampling,
+        total,
+        seed,
+        model,
+        str(where),
+        parameters,
+        float(error) * 127.5,
+        time.perf_counter() - begun,
+        light,
+        image[0] if task == "hdr" else image,
+    )
+
+
+def _photos(image: Any, task: str) -> list[Photo]:
+    images = list(image) if isinstance(image, (list, tuple)) else [image]
+    if task != "hdr" and len(images) != 1:
+        raise InputError(f"expected one photo for {task}, got {len(images)}; only hdr takes several")
+    photos = [_photo(i) for i in images]
+    for photo in photos:
+        if min(photo.size) < LEAST_SIDE:
+            width, height = photo.size
+            raise InputError(f"expected a photo of at least {LEAST_SIDE}×{LEAST_SIDE} pixels, got {width}×{height}")
+    return photos
+
+
+def _plan(task: str, photos: list[Photo], damage: Degradation, mask: AnyMask) -> Plan:
+    if (task == "inpaint") != (mask is not None):
+        raise InputError(f"expected a mask for inpaint and only there, got task {task} and {mask is not None=}")
+    y = _tensor(photos[0])
+    noise = None if damage.noise is None else damage.noise / 127.5
+    if task == "super-resolution":
+        return tasks.super_resolution(y, damage.scale, damage.kernel_kind)
+    if task == "deblur":
+        return tasks.deblur(y, _kernel(damage), noise)
+    if task == "denoise":
+        return tasks.denoise(y, noise, damage.peak)
+    if task == "colorize":
+        weights = y.new_tensor((0.299, 0.587, 0.114))[None, :, None, None]
+        return tasks.colorize((y * weights).sum(1, keepdim=True))
+    if task == "inpaint":
+        return tasks.inpaint(y, torch.from_numpy(load_mask(mask, photos[0].size))[None, None].float())
+    if task == "low-light":
+        return tasks.low_light(y, damage.target, noise)
+    if task == "hdr":
+        return tasks.hdr([_tensor(p) for p in photos], damage.target)
+    return tasks.dejpeg(y, _jpeg(photos[0], damage.quality))
+
+
+def _kernel(damage: Degradation) -> Tensor | float | None:
+    if damage.kernel is not None:
+        grey = load_photo(damage.kernel).pixels.astype(np.float32).mean(2)
+        odd = grey[: grey.shape[0] - 1 + grey.shape[0] % 2, : grey.shape[1] - 1 + grey.shape[1] % 2]
+        return torch.from_numpy(np.ascontiguousarray(odd))
+    if damage.motion is not None:
+        return motion_kernel(*damage.motion)
+    return disk_kernel(damage.disk) if damage.disk is not None else damage.blur
+
+
+def _jpeg(photo: Photo, quality: int | None) -> Jpeg:
+    """From the option, the file's own tables, or the picture."""
+    if quality is None and photo.meta.quantisation:
+        return Jpeg.of_file(photo.meta.quantisation, photo.meta.subsampling)
+    quality = estimate_quality(photo.pixels) if quality is None else quality
+    if quality is None:
+        raise InputError("expected a picture with traces of JPEG blocks, found none; give its quality")
+    return Jpeg.of_quality(quality)
+
+
+def _tensor(photo: Photo) -> Tensor:
+    """(1, 3, H, W) in [-1, 1], with all bits of the file."""
+    if photo.native.dtype == np.uint16:
+        colours = photo.native[..., None] if photo.native.ndim == 2 else photo.native
+        colours = colours[..., :1] if photo.mode in ("L", "LA") else colours[..., :3]
+        image = np.broadcast_to(colours, (*colours.shape[:2], 3)).astype(np.float32) / 32767.5
+    else:
+        image = photo.pixels.astype(np.float32) / 127.5
+    return torch.from_numpy(image).permute(2, 0, 1)[None].contiguous() - 1
+
+
+def _rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
+    """The result in the file's own samples: depth, greys and alpha as they were, colour where colour was made."""
+    image = (restored[0].clamp(-1, 1).permute(1, 2, 0).numpy() + 1) / 2
+    deep = photo.native.dtype == np.uint16
+    grey = photo.mode in ("1", "L", "LA") and task != "colorize"
+    if grey:
+        image = image @ np.array((0.299, 0.587, 0.114), np.float32)[:, None]
+    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
+    native = (image * top + 0.5).astype(kind)
+    if photo.mode in ("LA", "RGBA"):
+        alpha = _resized(photo.native[..., -1], (native.shape[1], native.shape[0]))
+        native = np.concatenate([native, alpha[..., None]], 2)
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[native.shape[2]]
+    native = np.ascontiguousarray(native[..., 0] if mode == "L" else native)
+    if task == "inpaint" and mode == photo.mode:  # known pixels keep their samples
+        lost = load_mask(mask, photo.size)
+        native = np.where(lost.reshape(lost.shape + (1,) * (native.ndim - 2)), native, photo.native)
+    pixels = image if not grey else np.repeat(image, 3, 2)
+    # A restored picture must not be put through the tables that damaged it.
+    meta = replace(photo.meta, quantisation=(), subsampling=0)
+    if photo.mode == "CMYK" or (photo.mode in ("1", "L", "LA") and task == "colorize"):
+        meta = replace(meta, icc=b"")
+    return Photo((pixels * 255 + 0.5).astype(np.uint8), native, mode, meta)
+
+
+def _resized(alpha: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    if alpha.shape[::-1] == size:
+        return alpha
+    large = Pillow.fromarray(alpha.astype(np.float32)).resize(size, Pillow.Resampling.BICUBIC)
+    top = np.iinfo(alpha.dtype).max
+    return (np.asarray(large).clip(0, top) + 0.5).astype(alpha.dtype)
+
+
+def _found(plan: Plan) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+    """(what was estimated, the light map)."""
+    operator = plan.measurement.operator
+    found: dict[str, Any] = {name: round(value, 3) for name, value in plan.estimated.items()}
+    if not isinstance(operator, Lighting):
+        return found, None
+    found["gains"] = [round(float(g), 4) for g in operator.gains]
+    return found, operator.light[0].permute(1, 2, 0).cpu().numpy()
+
+
+def _moved(plan: Plan, device: torch.device) -> Plan:
+    if device.type == "cpu":
+        return plan
+    m = plan.measurement
+    return replace(plan, measurement=replace(m, y=m.y.to(device)), start=plan.start.to(device))
+
+
+@cache
+def _prior(model: str, device: str) -> Denoiser:
+    return load_prior(model, torch.device(device))
