@@ -1,7 +1,10 @@
 """Words → mask on real photos: IoU with human masks, and how often absent objects are "found".
 
 Example:
-  python -m benchmarks.ground --data ../shared/data/eval/remove --out runs/benchmark-ground --absent 5
+  python -m benchmarks.ground --data ../shared/data/eval/remove --out runs/benchmark-ground
+
+OUT gets table.md, sheet.png (found in red, true outline in green) and false_finds.png: the absent names are those of
+other photos' objects, and some do stand in the photo, unlabelled; look before believing the share.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import cv2
 import numpy as np
 
 from restore import Engine, ObjectNotFoundError
+from restore.training.publish import set_scores
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -46,19 +50,25 @@ def picture(image: np.ndarray, mask: np.ndarray, truth: np.ndarray, title: str, 
     return shown
 
 
+def sheet(tiles: list[np.ndarray], columns: int = 8) -> np.ndarray:
+    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    return np.vstack([np.hstack(row + [np.zeros_like(tiles[0])] * (columns - len(row))) for row in rows])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with index.jsonl, photos and masks")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--absent", type=int, default=0, help="absent classes asked of every photo")
+    parser.add_argument("--absent", type=int, default=5, help="absent classes asked of every photo [default: 5]")
+    parser.add_argument("--record", action="store_true", help="enter the figures in the manifest")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(text) for text in (args.data / "index.jsonl").read_text().splitlines()][: args.limit]
     engine, rng = Engine(device="cpu"), np.random.default_rng(0)
     names = sorted({row["object"] for row in rows})
     scores: dict[str, list[float]] = {}
-    tiles, false_finds, asked = [], 0, 0
+    tiles, false_finds, asked = [], [], 0
     for row in rows:
         image = np.asarray(cv2.imread(str(args.data / row["image"])))[..., ::-1].copy()
         truth = np.asarray(cv2.imread(str(args.data / row["mask"]), cv2.IMREAD_GRAYSCALE)) > 127
@@ -71,19 +81,25 @@ def main() -> None:
         others = [name for name in names if name != row["object"]]
         for name in rng.choice(others, min(args.absent, len(others)), replace=False):
             asked += 1
-            false_finds += bool(find(engine, image, f"remove every {name}").any())
+            if (found := find(engine, image, f"remove every {name}")).any():
+                false_finds.append(picture(image, found, np.zeros_like(found), str(name)))
+                print(f"       found: {name}", flush=True)
     lines = ["| object | photos | mean IoU | median | ≥ 0.5 | missed |", "|---|---|---|---|---|---|"]
     lines += [line("all", [s for v in scores.values() for s in v]), line("person", scores.get("person", [0.0]))]
     lines += [line("not person", [s for k, v in scores.items() if k != "person" for s in v])]
     lines += [line(k, v) for k, v in sorted(scores.items()) if k != "person"]
     if asked:
-        lines.append(f"\nFalse finds of absent objects: {false_finds} of {asked} ({false_finds / asked:.1%})")
+        share = len(false_finds) / asked
+        lines.append(f"\nFalse finds of absent objects: {len(false_finds)} of {asked} ({share:.1%})")
     (args.out / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-    rows_of_tiles = [tiles[i : i + 8] for i in range(0, len(tiles), 8)]
-    blank = np.zeros_like(tiles[0])
-    sheet = np.vstack([np.hstack(r + [blank] * (8 - len(r))) for r in rows_of_tiles])
-    cv2.imwrite(str(args.out / "sheet.png"), sheet[..., ::-1])
+    cv2.imwrite(str(args.out / "sheet.png"), sheet(tiles)[..., ::-1])
+    if false_finds:
+        cv2.imwrite(str(args.out / "false_finds.png"), sheet(false_finds)[..., ::-1])
+    if args.record:
+        means = {"iou": [s for v in scores.values() for s in v], "iou_person": scores.get("person", [0.0])}
+        card = {f"remove_{name}": round(float(np.mean(v)), 4) for name, v in means.items()}
+        set_scores("grounder", card | ({"remove_false_finds": round(share, 4)} if asked else {}))
 
 
 if __name__ == "__main__":

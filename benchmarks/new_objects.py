@@ -96,7 +96,7 @@ def new_objects(grounder: Grounder, entries: dict[str, Entry], fill: Fill) -> li
 
 
 def alike(a: Entry, b: Entry) -> bool:
-    return a.person and b.person or bool(set(a.classes) & set(b.classes))
+    return (a.person and b.person) or bool(set(a.classes) & set(b.classes))
 
 
 def standing(mask: np.ndarray, hole: np.ndarray) -> bool:

@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import InputError
+from restore.pipelines.kernels import gaussian_kernel
 from restore.pipelines.smooth import push_pull
+from restore.pipelines.windows import Box, reduced, shifted
 
 ITERATIONS = 60  # most steps of the conjugate gradient
 TOLERANCE = 1e-4  # relative residual at which it stops
-FALLOFF = 2.2  # exponent of photos' power spectra
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, what Pillow and JPEG call grey
 
 
@@ -54,11 +54,29 @@ class Operator(Protocol):
         """Bring unknown parameters of the degradation up to date with the latest estimate of x."""
         ...
 
+    @property
+    def unit(self) -> int:
+        """Windows of x begin at multiples of this many pixels."""
+        ...
+
+    def cut(self, box: Box) -> Operator:
+        """The same degradation of the window `box` of x."""
+        ...
+
+    def measured(self, box: Box) -> Box:
+        """Where in y the window `box` of x is measured."""
+        ...
+
+    def reduced(self, y: Tensor, scale: float) -> tuple[Operator, Tensor]:
+        """Degradation and measurement of x at `scale` < 1 of its size, as near as the small size can tell."""
+        ...
+
 
 class Linear:
     """Base of linear operators: `data_step` by conjugate gradients over the measurement."""
 
     norm = 1.0
+    unit = 1
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -72,6 +90,15 @@ class Linear:
 
     def fit(self, x: Tensor, y: Tensor) -> None:
         """Nothing is unknown."""
+
+    def cut(self, box: Box) -> Linear:
+        return self
+
+    def measured(self, box: Box) -> Box:
+        return box
+
+    def reduced(self, y: Tensor, scale: float) -> tuple[Operator, Tensor]:
+        return self, reduced(y, scale)
 
     def data_step(self, z: Tensor, y: Tensor, prior_var: float, noise_var: Tensor | float) -> Tensor:
         residual = y - self.forward(z)
@@ -145,6 +172,15 @@ class Mask(Linear):
         hole = (1 - self.known).expand(len(y), 1, *y.shape[-2:])
         return push_pull((y + 1) / 2, hole) * 2 - 1
 
+    def cut(self, box: Box) -> Mask:
+        return Mask(self.known[box])
+
+    def reduced(self, y: Tensor, scale: float) -> tuple[Operator, Tensor]:
+        """A cell is known where a quarter of it is; it holds the mean of what is known there."""
+        share = reduced(self.known, scale)
+        known = (share >= 0.25).to(y)
+        return Mask(known), known * reduced(self.known * y, scale) / share.clamp(min=1e-6)
+
 
 class Grey(Linear):
     """Luma only: (N, 3, H, W) → (N, 1, H, W)."""
@@ -173,7 +209,8 @@ class Downsample(Linear):
     def __init__(self, factor: int, kind: str = "bicubic") -> None:
         if factor < 1 or kind not in ("bicubic", "area"):
             raise InputError(f"expected a factor of at least 1 and 'bicubic' or 'area', got {factor} and '{kind}'")
-        self.factor, self.kind = factor, kind
+        self.factor = self.unit = factor
+        self.kind = kind
         self.norm = 1.0 / factor**2 if kind == "area" else 1.3 / factor**2  # cubic overshoot: ‖row‖ above the mean's
 
     def forward(self, x: Tensor) -> Tensor:
@@ -189,6 +226,9 @@ class Downsample(Linear):
     def start(self, y: Tensor) -> Tensor:
         """Bicubic enlargement."""
         return F.interpolate(y, scale_factor=self.factor, mode="bicubic", align_corners=False)
+
+    def measured(self, box: Box) -> Box:
+        return shifted(box, self.factor)
 
     def _matrix(self, small: int, like: Tensor) -> Tensor:
         """(small, small · factor): row i holds the weights of output pixel i; rows sum to 1."""
@@ -236,6 +276,15 @@ class Blur(Linear):
     def start(self, y: Tensor) -> Tensor:
         return y
 
+    def reduced(self, y: Tensor, scale: float) -> tuple[Operator, Tensor]:
+        """A Gaussian of the kernel's deviation; nothing where that is a small part of a pixel."""
+        away = torch.arange(self.kernel.shape[0]) - self.kernel.shape[0] // 2
+        across = torch.arange(self.kernel.shape[1]) - self.kernel.shape[1] // 2
+        weights = self.kernel.cpu()
+        moment = (weights.sum(1) * away**2).sum() + (weights.sum(0) * across**2).sum()
+        width = scale * math.sqrt(float(moment) / 2)
+        return (Blur(gaussian_kernel(width)) if width > 0.3 else Identity()), reduced(y, scale)
+
     def _solve(self, residual: Tensor, prior_var: float, noise_var: Tensor | float) -> Tensor:
         if not self.symmetric or not isinstance(noise_var, float):
             return super()._solve(residual, prior_var, noise_var)
@@ -276,6 +325,22 @@ class Compose(Linear):
             raise InputError("expected at least one operator to compose, got none")
         self.parts = list(parts)
         self.norm = math.prod(part.norm for part in parts)
+        self.unit = math.prod(part.unit for part in parts)
+
+    def cut(self, box: Box) -> Compose:
+        parts = []
+        for part in self.parts:
+            parts.append(part.cut(box))
+            box = part.measured(box)
+        return Compose(parts)
+
+    def measured(self, box: Box) -> Box:
+        for part in self.parts:
+            box = part.measured(box)
+        return box
+
+    def reduced(self, y: Tensor, scale: float) -> tuple[Operator, Tensor]:
+        return Compose([cast(Linear, part.reduced(y, scale)[0]) for part in self.parts]), reduced(y, scale)
 
     def forward(self, x: Tensor) -> Tensor:
         for part in self.parts:
@@ -291,77 +356,3 @@ class Compose(Linear):
         for part in reversed(self.parts):
             y = part.start(y)
         return y
-
-
-def gaussian_kernel(width: Tensor | float) -> Tensor:
-    """Gaussian of standard deviation `width` pixels (> 0), cut at four of them; differentiable in `width`."""
-    sigma = torch.as_tensor(width, dtype=torch.float32)
-    if not float(sigma) > 0:
-        raise InputError(f"expected a blur width above 0 pixels, got {float(sigma)}")
-    reach = max(1, math.ceil(4 * float(sigma)))
-    t = torch.arange(-reach, reach + 1, dtype=torch.float32, device=sigma.device)
-    row = torch.exp(-0.5 * (t / sigma) ** 2)
-    row = row / row.sum()
-    return row[:, None] * row[None]
-
-
-def gaussian_width(y: Tensor, noise_var: float) -> float | None:
-    """Width in pixels of the Gaussian blur of a photo (N, C, H, W), at least 0.3; None if it is too small to tell.
-
-    Photos have power f^−FALLOFF at frequency f (Field, JOSA A 1987); a Gaussian multiplies it by exp(−w²(2πf)²).
-    So log power + FALLOFF · log f is a line over (2πf)² of slope −w², fitted where it stands above the noise.
-    """
-    grey = y.mean(1, keepdim=True)
-    height, width = grey.shape[-2:]
-    taper = torch.hann_window(height, device=y.device)[:, None] * torch.hann_window(width, device=y.device)
-    spectrum = torch.fft.rfft2((grey - grey.mean((2, 3), keepdim=True)) * taper)
-    power = spectrum.abs().square().mean((0, 1)) / taper.square().sum()
-    down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
-    radius = torch.sqrt(down**2 + across**2).to(y)
-    edges = torch.exp(torch.linspace(math.log(0.02), math.log(0.5), 30))
-    rows = []
-    for low, high in pairwise(edges.tolist()):
-        ring = (radius >= low) & (radius < high)
-        if int(ring.sum()) < 4:
-            continue
-        level = float(power[ring].mean()) - noise_var
-        if level < 4 * noise_var:
-            break
-        rows.append((float(radius[ring].mean()), level))
-    if len(rows) < 4:
-        return None
-    f, levels = torch.tensor(rows, dtype=torch.float64).unbind(1)
-    design = torch.stack([torch.ones_like(f), -((2 * math.pi * f) ** 2)], 1) * f.sqrt()[:, None]
-    line = torch.linalg.lstsq(design, ((levels.log() + FALLOFF * f.log()) * f.sqrt())[:, None]).solution
-    return max(0.3, math.sqrt(max(0.0, float(line[1]))))
-
-
-def disk_kernel(radius: float) -> Tensor:
-    """Defocus: a disk of `radius` pixels (> 0), its edge antialiased by 8×8 points a pixel."""
-    if not radius > 0:
-        raise InputError(f"expected a disk radius above 0 pixels, got {radius}")
-    reach = math.ceil(radius)
-    fine = (torch.arange((2 * reach + 1) * 8, dtype=torch.float32) + 0.5) / 8 - reach - 0.5
-    inside = (fine[:, None] ** 2 + fine[None] ** 2 <= radius**2).float()
-    kernel = F.avg_pool2d(inside[None, None], 8)[0, 0]
-    return kernel / kernel.sum()
-
-
-def motion_kernel(length: float, angle: float) -> Tensor:
-    """Straight motion of `length` pixels (≥ 1) at `angle` degrees, counter-clockwise from the x axis."""
-    if not length >= 1:
-        raise InputError(f"expected a motion of at least 1 pixel, got {length}")
-    reach = math.ceil(length / 2)
-    kernel = torch.zeros(2 * reach + 1, 2 * reach + 1)
-    points = max(2, math.ceil(length * 8))
-    along = ((torch.arange(points) + 0.5) / points - 0.5) * length
-    x = along * math.cos(math.radians(angle)) + reach
-    y = -along * math.sin(math.radians(angle)) + reach
-    for px, py in zip(x.tolist(), y.tolist(), strict=True):  # bilinear splat
-        x0, y0 = min(math.floor(px), 2 * reach - 1), min(math.floor(py), 2 * reach - 1)
-        fx, fy = px - x0, py - y0
-        kernel[y0, x0] += (1 - fx) * (1 - fy)
-        kernel[y0, x0 + 1] += fx * (1 - fy)
-        kernel[y0 + 1, x0] += (1 - fx) * fy
-        kernel[y0 + 1, x0 + 1] += fx * fy
-    return kernel / kernel.sum()

@@ -28,14 +28,17 @@ from itertools import pairwise
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from restore.pipelines.degradations import Operator
 from restore.pipelines.denoiser import Denoiser, levels, posterior_variance
 from restore.pipelines.quality_terms import QualityTerms
 from restore.pipelines.schedules import ancestral_share
+from restore.pipelines.windows import SIDE, Box, blended
 
 DEVIATION = 0.25  # of photos' pixels around what their surroundings tell, [-1, 1]: r of an unbounded σ
+OVERVIEW_ERROR = 0.05  # rms error of a small restored picture, [-1, 1]
 QUANTISATION = (2 / 255) ** 2 / 12  # variance of rounding to 8 bits: no measurement is better known
 
 
@@ -46,6 +49,22 @@ class Measurement:
     operator: Operator
     y: Tensor
     noise_var: Tensor | float = QUANTISATION
+
+    def cut(self, box: Box) -> Measurement:
+        """What is measured of the window `box` of x."""
+        there = self.operator.measured(box)
+        noise = self.noise_var if isinstance(self.noise_var, float) else self.noise_var[there]
+        return Measurement(self.operator.cut(box), self.y[there], noise)
+
+    def reduced(self, scale: float) -> Measurement:
+        """The measurement of x at `scale` < 1 of its size; means of areas have less noise."""
+        operator, y = self.operator.reduced(self.y, scale)
+        noise = self.noise_var if isinstance(self.noise_var, float) else float(self.noise_var.mean())
+        return Measurement(operator, y, max(QUANTISATION, noise * scale**2))
+
+    def error(self, x: Tensor) -> float:
+        """rms of A x − y, [-1, 1]."""
+        return float((self.operator.forward(x.clamp(-1, 1)) - self.y).square().mean().sqrt())
 
 
 class Correction(Protocol):
@@ -66,17 +85,20 @@ class GradientGuidance:
     at_noisy: bool = False
     deviation: float = DEVIATION
     quality: QualityTerms | None = None
+    window: int = SIDE
 
     def __call__(self, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
         variance = sigma**2 if self.at_noisy else posterior_variance(sigma, self.deviation)
         if self.quality is not None:
             clean = clean - variance * gradient(self.quality, clean)
-        self.measurement.operator.fit(clean, self.measurement.y)
-        return clean + self._shift(x if self.at_noisy else clean, variance)
+        m, anchor = self.measurement, x if self.at_noisy else clean
+        m.operator.fit(clean, m.y)
+        return clean + blended(
+            x, lambda box: self._shift(m.cut(box), anchor[box], variance), self.window, unit=m.operator.unit
+        )
 
-    def _shift(self, anchor: Tensor, variance: float) -> Tensor:
+    def _shift(self, m: Measurement, anchor: Tensor, variance: float) -> Tensor:
         """How far gradient descent on (1) moves away from `anchor`."""
-        m = self.measurement
         least = m.noise_var if isinstance(m.noise_var, float) else float(m.noise_var.min())
         noise = least / self.strength
         weight = 1.0 if isinstance(m.noise_var, float) else least / m.noise_var
@@ -88,6 +110,37 @@ class GradientGuidance:
         for _ in range(self.steps):
             moved = moved - size * (gradient(error, moved) + noise / variance * (moved - anchor))
         return moved - anchor
+
+
+@dataclass(frozen=True)
+class Persuasion:
+    """Quality terms alone, for pictures that need no other correction."""
+
+    quality: QualityTerms
+    deviation: float
+
+    def __call__(self, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
+        return clean - posterior_variance(sigma, self.deviation) * gradient(self.quality, clean)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """`inner`, shown the whole photo first: `small` (N, C, h, w), restored at a size that one window holds.
+
+    Hierarchical guidance (GDP, section 3.4): what a window cannot see, the low frequencies, is drawn to the small
+    picture's, by as much as the model's own estimate is the less certain of the two. The measurement comes after.
+    """
+
+    inner: Correction
+    small: Tensor
+    deviation: float
+
+    def __call__(self, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
+        variance = posterior_variance(sigma, self.deviation)
+        size = self.small.shape[-2:]
+        apart = self.small - F.adaptive_avg_pool2d(clean, size)
+        far = F.interpolate(apart, size=clean.shape[-2:], mode="bicubic", align_corners=False)
+        return self.inner(x, clean + variance / (variance + OVERVIEW_ERROR**2) * far, sigma)
 
 
 def gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

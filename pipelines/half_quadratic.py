@@ -14,6 +14,7 @@ from torch import Tensor
 from restore.pipelines.denoiser import posterior_variance
 from restore.pipelines.guidance import DEVIATION, Measurement, gradient
 from restore.pipelines.quality_terms import QualityTerms
+from restore.pipelines.windows import SIDE, Box, blended
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,16 @@ class HalfQuadratic:
     strength: float = 1.0
     deviation: float = DEVIATION
     quality: QualityTerms | None = None
+    window: int = SIDE
 
     def __call__(self, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
         m, variance = self.measurement, posterior_variance(sigma, self.deviation)
         if self.quality is not None:
             clean = clean - variance * gradient(self.quality, clean)
         m.operator.fit(clean, m.y)
-        return m.operator.data_step(clean, m.y, variance, m.noise_var / self.strength)
+
+        def solved(box: Box) -> Tensor:
+            part = m.cut(box)
+            return part.operator.data_step(clean[box], part.y, variance, part.noise_var / self.strength)
+
+        return blended(clean, solved, self.window, unit=m.operator.unit)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.errors import InputError
+from restore.pipelines.degradations import Compose, Identity, Operator
+from restore.pipelines.windows import Box, reduced
 
 # Annex K, tables K.1 and K.2, row by row.
 LUMINANCE = (
@@ -47,7 +49,7 @@ class Jpeg:
             raise InputError("expected quantisation tables of 8×8 values of at least 1")
         self.tables = tuple(torch.from_numpy(t).float() for t in (luminance, chrominance, chrominance))
         self.halved = halved
-        self.multiple = 16 if halved else 8
+        self.unit = 16 if halved else 8
 
     @classmethod
     def of_quality(cls, quality: int, halved: bool = True) -> Jpeg:
@@ -78,6 +80,16 @@ class Jpeg:
     def fit(self, x: Tensor, y: Tensor) -> None:
         """Nothing is unknown."""
 
+    def cut(self, box: Box) -> Jpeg:
+        return self
+
+    def measured(self, box: Box) -> Box:
+        return box
+
+    def reduced(self, y: Tensor, scale: float) -> tuple[Identity, Tensor]:
+        """Blocks are nearly gone at a small size."""
+        return Identity(), reduced(y, scale)
+
     def data_step(self, z: Tensor, y: Tensor, prior_var: float, noise_var: Tensor | float) -> Tensor:
         """z with every coefficient moved into the interval of y's code; intervals are hard, variances not used."""
         moves = []
@@ -88,7 +100,7 @@ class Jpeg:
     def _codes(self, x: Tensor) -> list[Tensor]:
         """Coefficients over their table entries, three of (N, 1, rows, columns, 8, 8)."""
         height, width = x.shape[-2:]
-        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate") * 127.5
+        x = F.pad(x, (0, -width % self.unit, 0, -height % self.unit), mode="replicate") * 127.5
         planes = torch.einsum("ij,njhw->nihw", x.new_tensor(TO_YCC), x).split(1, 1)
         if self.halved:
             planes = (planes[0], *(F.avg_pool2d(p, 2) for p in planes[1:]))
@@ -113,6 +125,40 @@ class Jpeg:
         back = torch.linalg.inv(like.new_tensor(TO_YCC))
         height, width = like.shape[-2:]
         return torch.einsum("ij,njhw->nihw", back, torch.cat(planes, 1))[..., :height, :width] / 127.5
+
+
+class Compressed:
+    """Linear degradations, then JPEG: y = J(A x).
+
+    The data step first asks which of the pictures that J turns into y is nearest to A z, then solves for that one: an
+    alternating projection. Where A z has y's codes already, nothing moves.
+    """
+
+    def __init__(self, before: Compose, jpeg: Jpeg) -> None:
+        self.before, self.jpeg = before, jpeg
+        self.norm, self.unit = before.norm, before.unit * jpeg.unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.jpeg.forward(self.before.forward(x))
+
+    def start(self, y: Tensor) -> Tensor:
+        return self.before.start(y)
+
+    def fit(self, x: Tensor, y: Tensor) -> None:
+        """Nothing is unknown."""
+
+    def cut(self, box: Box) -> Compressed:
+        return Compressed(self.before.cut(box), self.jpeg)
+
+    def measured(self, box: Box) -> Box:
+        return self.before.measured(box)
+
+    def reduced(self, y: Tensor, scale: float) -> tuple[Operator, Tensor]:
+        return self.before.reduced(y, scale)
+
+    def data_step(self, z: Tensor, y: Tensor, prior_var: float, noise_var: Tensor | float) -> Tensor:
+        near = self.jpeg.data_step(self.before.forward(z), y, prior_var, noise_var)
+        return self.before.data_step(z, near, prior_var, noise_var)
 
 
 def scaled(table: Sequence[Sequence[int]], quality: int) -> NDArray[np.float64]:

@@ -7,9 +7,13 @@ solved for after every denoising step instead of followed by gradient: M is what
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from restore.pipelines.windows import Box, reduced
 
 LIMIT = 0.1  # |M| of an exposure of a stack at most: a map that may be anything explains any photo away
 SHARE = 8  # reach of a light map's averages, 1/SHARE of the longer side
@@ -39,9 +43,25 @@ class Lighting:
             # Mid greys tell most of x, clipped pixels nothing (Debevec & Malik, SIGGRAPH 1997, eq. 4).
             self.trust = (1 - (2 * shots - 1).abs()).amin(1, keepdim=True).clamp(min=SATURATED)
 
+    unit = 1
+
     @property
     def norm(self) -> float:
         return float((self.gains**2).sum())
+
+    def cut(self, box: Box) -> Lighting:
+        return self._with(self.light[box], self.trust[box])
+
+    def measured(self, box: Box) -> Box:
+        return box
+
+    def reduced(self, y: Tensor, scale: float) -> tuple[Lighting, Tensor]:
+        return self._with(reduced(self.light, scale), reduced(self.trust, scale)), reduced(y, scale)
+
+    def _with(self, light: Tensor, trust: Tensor) -> Lighting:
+        other = copy(self)
+        other.light, other.trust = light, trust
+        return other
 
     def forward(self, x: Tensor) -> Tensor:
         shots = self.gains[:, None, None, None] * (x[:, None] + 1) / 2 + self.light

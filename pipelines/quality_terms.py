@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+TERMS = ("exposure", "colour", "spatial", "variation")
 PATCH = 8  # pixels, side of the cells whose exposure is judged
 REGION = 4  # pixels, side of the cells whose contrast to their neighbours is kept
 

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from restore.errors import InputError
-from restore.pipelines.degradations import (
-    Blur,
-    Downsample,
-    Grey,
-    Identity,
-    Mask,
-    gaussian_kernel,
-    gaussian_width,
-)
+from restore.pipelines.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
 from restore.pipelines.denoiser import Denoiser
-from restore.pipelines.guidance import QUANTISATION, GradientGuidance, Measurement, noise_like, sample
+from restore.pipelines.guidance import (
+    QUANTISATION,
+    Correction,
+    GradientGuidance,
+    Measurement,
+    Overview,
+    Persuasion,
+    noise_like,
+    sample,
+)
 from restore.pipelines.half_quadratic import HalfQuadratic
-from restore.pipelines.jpeg import Jpeg
+from restore.pipelines.jpeg import Compressed, Jpeg
+from restore.pipelines.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
 from restore.pipelines.lighting import Lighting, noise_level
 from restore.pipelines.quality_terms import QualityTerms
 from restore.pipelines.schedules import ddpm, geometric, warm
-from restore.pipelines.windows import Windowed
+from restore.pipelines.windows import SIDE, Box, Windowed
 
-TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg")
+TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg", "compose")
 METHODS = ("half-quadratic", "gdp", "gdp-xt")
+LEVELS = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}  # where super-resolution starts, by factor
+PARTS = {"blur": 1, "disk": 1, "motion": 2, "downsample": 1, "noise": 1, "jpeg": 1}  # numbers of a composition's parts
+FAR = 0.5  # level from which sampling makes up more than windows agree on
 LEAST_NOISE = 0.005  # σ, [-1, 1]: below this the prior was not trained
 
 
@@ -38,7 +43,8 @@ class Plan:
     """One restoration. start (N, 3, H, W): where sampling begins, at level `level`, going down to `least`.
 
     steps: denoising steps unless told. guided False: y itself lies at `level`, plain reverse diffusion from
-    it is already the posterior. estimated: what was measured from the picture.
+    it is already the posterior. overview: what is lost reaches farther than a window. estimated: what was measured
+    from the picture.
     """
 
     measurement: Measurement
@@ -49,7 +55,20 @@ class Plan:
     deviation: float = 0.1
     guided: bool = True
     quality: QualityTerms | None = None
+    overview: bool = False
     estimated: dict[str, float] = field(default_factory=dict)
+
+    def cut(self, box: Box) -> Plan:
+        """The same restoration of a window of the photo."""
+        quality = self.quality
+        if quality is not None and quality.reference is not None:
+            quality = replace(quality, reference=quality.reference[box])
+        return replace(self, measurement=self.measurement.cut(box), start=self.start[box], quality=quality)
+
+    def reduced(self, scale: float) -> Plan:
+        """The same of the photo at `scale` < 1 of its size."""
+        measurement = self.measurement.reduced(scale)
+        return replace(self, measurement=measurement, start=measurement.operator.start(measurement.y), quality=None)
 
 
 @dataclass(frozen=True)
@@ -89,8 +108,9 @@ def run(
     sampling: Sampling,
     generator: torch.Generator,
     on_step: Callable[[int], None] | None = None,
+    window: int = SIDE,
 ) -> Tensor:
-    """Restore one image; (1, 3, H, W) in about [-1, 1]."""
+    """Restore one image in windows of `window` pixels; (1, 3, H, W) in about [-1, 1]."""
     steps = sampling.steps or plan.steps
     level = sampling.level or plan.level
     gdp = sampling.method != "half-quadratic"
@@ -99,35 +119,33 @@ def run(
         sigmas = warm(ddpm(steps), level)
     else:
         sigmas = geometric(steps, level, min(plan.least, level)) if steps > 1 else [level, 0.0]
-    m = plan.measurement
-    correct: GradientGuidance | HalfQuadratic | None = None
-    if plan.guided and gdp:
-        at_noisy = sampling.method == "gdp-xt"
-        correct = GradientGuidance(
-            m, sampling.strength, sampling.guidance_steps, at_noisy, plan.deviation, plan.quality
-        )
-    elif plan.guided:
-        correct = HalfQuadratic(m, sampling.strength, plan.deviation, plan.quality)
+    correct = _correction(plan, sampling, window)
+    scale = window / max(plan.start.shape[-2:])
+    if correct is not None and plan.guided and scale < 1 and (plan.overview or level > FAR):
+        small = run(denoiser, plan.reduced(scale), sampling, generator, window=window)
+        correct = Overview(correct, small, plan.deviation)
     noise = temperature * level if plan.guided else math.sqrt(max(0.0, level**2 - plan.level**2))
     x = plan.start + noise * noise_like(plan.start, generator) if noise else plan.start
-    return sample(
-        Windowed(denoiser),
-        correct,
-        x,
-        sigmas,
-        generator,
-        temperature=temperature,
-        on_step=on_step,
-    )
+    denoiser = Windowed(denoiser, window)
+    return sample(denoiser, correct, x, sigmas, generator, temperature=temperature, on_step=on_step)
+
+
+def _correction(plan: Plan, sampling: Sampling, window: int) -> Correction | None:
+    if not plan.guided:
+        return None if plan.quality is None else Persuasion(plan.quality, plan.deviation)
+    m, strength = plan.measurement, sampling.strength
+    if sampling.method == "half-quadratic":
+        return HalfQuadratic(m, strength, plan.deviation, plan.quality, window)
+    at_noisy = sampling.method == "gdp-xt"
+    return GradientGuidance(m, strength, sampling.guidance_steps, at_noisy, plan.deviation, plan.quality, window)
 
 
 def super_resolution(y: Tensor, scale: int, kind: str = "bicubic") -> Plan:
     """y (1, 3, h, w) in [-1, 1] → (1, 3, h·scale, w·scale)."""
-    if scale not in (2, 3, 4, 8):
+    if scale not in LEVELS:
         raise InputError(f"expected a scale of 2, 3, 4 or 8, got {scale}")
     operator = Downsample(scale, kind)
-    level = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}[scale]
-    return Plan(Measurement(operator, y), operator.start(y), level, 0.02, 8)
+    return Plan(Measurement(operator, y), operator.start(y), LEVELS[scale], 0.02, 8)
 
 
 def deblur(y: Tensor, kernel: Tensor | float | None, noise: float | None = None) -> Plan:
@@ -162,14 +180,51 @@ def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) ->
 def colorize(y: Tensor) -> Plan:
     """y (1, 1, H, W): luma."""
     operator = Grey()
-    return Plan(Measurement(operator, y), operator.start(y), 0.3, 0.03, 6, 0.3)
+    return Plan(Measurement(operator, y), operator.start(y), 0.3, 0.03, 6, 0.3, overview=True)
 
 
 def inpaint(y: Tensor, mask: Tensor) -> Plan:
     """mask (1, 1, H, W), 1 = unknown."""
     operator = Mask(1 - mask)
     known = operator.forward(y)
-    return Plan(Measurement(operator, known), operator.start(known), 0.2, 0.02, 8)
+    return Plan(Measurement(operator, known), operator.start(known), 0.2, 0.02, 8, overview=True)
+
+
+def compose(y: Tensor, text: str) -> Plan:
+    """What happened one after the other, e.g. "blur:2,downsample:2,noise:5,jpeg:30".
+
+    blur:WIDTH, disk:RADIUS and motion:LENGTH:ANGLE in pixels and degrees, downsample:FACTOR (2, 3, 4, 8; bicubic),
+    noise:DEVIATION in levels of 255, jpeg:QUALITY last.
+    """
+    linear: list[Linear] = []
+    variance, level, deviation, jpeg = QUANTISATION, LEAST_NOISE, 0.1, None
+    for word in text.split(","):
+        name, *numbers = word.strip().split(":")
+        try:
+            values = [float(n) for n in numbers]
+        except ValueError:
+            values = []
+        if len(values) != PARTS.get(name) or jpeg is not None:
+            raise InputError(
+                "expected parts like blur:2, disk:3, motion:9:30, downsample:2, noise:5 and, last, jpeg:30, "
+                f"got '{word.strip()}'"
+            )
+        if name == "jpeg":
+            jpeg = Jpeg.of_quality(int(values[0]))
+            level = max(level, 1.4 * jpeg.deviation)
+        elif name == "noise":
+            variance += (values[0] / 127.5) ** 2
+        elif name == "downsample":
+            linear.append(Downsample(int(values[0])))
+            level = max(level, LEVELS.get(int(values[0]), 0.3))
+        else:
+            kernels = {"blur": gaussian_kernel, "disk": disk_kernel, "motion": motion_kernel}
+            linear.append(Blur(kernels[name](*values)))
+            level = deviation = 0.3
+    level = max(level, math.sqrt(variance))
+    before = Compose(linear or [Identity()])
+    operator = before if jpeg is None else Compressed(before, jpeg)
+    return Plan(Measurement(operator, y, variance), operator.start(y), level, 0.02, 10, deviation)
 
 
 def low_light(y: Tensor, target: float = 0.45, noise: float | None = None) -> Plan:

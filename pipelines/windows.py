@@ -1,20 +1,26 @@
-"""Any size: a denoiser that sees a photo through overlapping windows and averages what it says (GDP, section 3.4).
+"""Any size: what grows with the photo is done in overlapping windows and averaged (GDP, section 3.4).
 
-The network is the only part of a restoration whose memory grows with more than a few copies of the photo; through
-windows it is bounded by the window. Averages are weighed by a ramp that falls to the windows' edges, so that
-no seam is left where they meet.
+The network and the data step need many times the photo's memory; in windows they need many times the window's. Averages
+are weighed by a ramp that falls to the windows' inner edges, so that no seam is left where they meet, and ends
+before them, since what lies beyond an edge is guessed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
+from types import EllipsisType
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from restore.pipelines.denoiser import Denoiser
 
 SIDE, OVERLAP = 512, 64  # pixels
+
+Box = tuple[EllipsisType, slice, slice]  # the window of an image (…, H, W): image[box]
 
 
 @dataclass(frozen=True)
@@ -26,29 +32,55 @@ class Windowed:
     overlap: int = OVERLAP
 
     def denoise(self, noisy: Tensor, sigma: Tensor) -> Tensor:
-        height, width = noisy.shape[-2:]
-        if height <= self.side and width <= self.side:
-            return self.inner.denoise(noisy, sigma)
-        total, weights = torch.zeros_like(noisy), noisy.new_zeros(1, 1, height, width)
-        for top in starts(height, self.side, self.overlap):
-            for left in starts(width, self.side, self.overlap):
-                rows, columns = slice(top, top + self.side), slice(left, left + self.side)
-                part = noisy[..., rows, columns]
-                ramp = _ramp(part.shape[-2], self.overlap, part)[:, None] * _ramp(part.shape[-1], self.overlap, part)
-                total[..., rows, columns] += ramp * self.inner.denoise(part, sigma)
-                weights[..., rows, columns] += ramp
-        return total / weights
+        return blended(noisy, lambda box: self.inner.denoise(noisy[box], sigma), self.side, self.overlap)
 
 
-def starts(length: int, side: int, overlap: int) -> list[int]:
-    """First pixels of evenly spread windows of `side` that cover `length` and share at least `overlap`."""
+def blended(
+    like: Tensor, part: Callable[[Box], Tensor], side: int = SIDE, overlap: int = OVERLAP, unit: int = 1
+) -> Tensor:
+    """Weighted mean of what `part` makes of every window of an image (N, C, H, W)."""
+    height, width = like.shape[-2:]
+    windows = boxes(height, width, side, overlap, unit)
+    if len(windows) == 1:
+        return part(windows[0])
+    total, weights = torch.zeros_like(like), like.new_zeros(1, 1, height, width)
+    for box in windows:
+        ramp = _ramp(box[1], height, overlap, like)[:, None] * _ramp(box[2], width, overlap, like)
+        total[box] += ramp * part(box)
+        weights[box] += ramp
+    return total / weights
+
+
+def boxes(height: int, width: int, side: int, overlap: int, unit: int = 1) -> list[Box]:
+    """Windows of about `side` that cover the image, begin at multiples of `unit` and share at least `overlap`."""
+    rows, columns = (_spans(length, side, overlap, unit) for length in (height, width))
+    return [(..., row, column) for row, column in product(rows, columns)]
+
+
+def _spans(length: int, side: int, overlap: int, unit: int) -> list[slice]:
     if length <= side:
-        return [0]
-    count = 1 + -(-(length - side) // (side - overlap))
-    return [round(i * (length - side) / (count - 1)) // 8 * 8 for i in range(count - 1)] + [length - side]
+        return [slice(0, length)]
+    side -= side % unit
+    count = 1 + -(-(length - side) // (side - overlap - unit))
+    starts = [i * (length - side) // (count - 1) // unit * unit for i in range(count)]
+    return [slice(start, start + side) for start in starts[:-1]] + [slice(starts[-1], length)]
 
 
-def _ramp(side: int, overlap: int, like: Tensor) -> Tensor:
-    """1 in the middle, falling to 1/overlap over `overlap` pixels at both ends."""
-    away = torch.arange(side, device=like.device, dtype=like.dtype)
-    return ((torch.minimum(away, side - 1 - away) + 1) / overlap).clamp(max=1)
+def _ramp(span: slice, length: int, overlap: int, like: Tensor) -> Tensor:
+    """1 inside, falling over half of `overlap` to 0 at a quarter of it before edges that are not the image's own."""
+    at = torch.arange(span.start, span.stop, device=like.device, dtype=like.dtype)
+    first = torch.ones_like(at) if span.start == 0 else (at - span.start + 0.5 - overlap / 4) / (overlap / 2)
+    last = torch.ones_like(at) if span.stop == length else (span.stop - at - 0.5 - overlap / 4) / (overlap / 2)
+    return torch.minimum(first, last).clamp(0, 1)
+
+
+def shifted(box: Box, factor: int) -> Box:
+    """Where a window of a picture lies in one that is smaller by a whole factor."""
+    rows, columns = (slice(s.start // factor, -(-s.stop // factor)) for s in box[1:])
+    return ..., rows, columns
+
+
+def reduced(image: Tensor, scale: float) -> Tensor:
+    """(N, C, H, W) at `scale` of its size, means of areas."""
+    height, width = (max(1, round(side * scale)) for side in image.shape[-2:])
+    return F.adaptive_avg_pool2d(image, (height, width))

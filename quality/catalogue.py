@@ -32,7 +32,8 @@ ALONE = {
     "natural": Measure(
         "Natural",
         "higher",
-        "Share of real photos, 0 to 100, whose features are no more typical than this picture's (GIQA-GMM, Gu 2020).",
+        "Share of real photos, 0 to 100, whose features are no more typical than this picture's (GIQA-GMM, Gu 2020): "
+        "about what is shown, hardly about blur.",
     ),
     "par_hole": Measure(
         "PAR hole", "lower", "Share of the mask's pixels judged artifacts, |A ∩ H| / |H| (Zhang 2022)."
@@ -62,6 +63,15 @@ AGAINST_SET = {
     ),
 }
 
+# By a classifier that was given
+BY_CLASSIFIER = {
+    "giqa_mbc": Measure(
+        "GIQA-MBC",
+        "higher",
+        "Mean of binary classifiers, 0 made early to 1 made late in a generator's training or real (Gu 2020).",
+    ),
+}
+
 # Against the picture's own truth
 AGAINST_TRUTH = {
     "psnr": Measure("PSNR", "higher", "10·log₁₀(255² / mean squared error), dB. Absent where nothing differs."),
@@ -86,7 +96,7 @@ AGAINST_TRUTH = {
     ),
 }
 
-PER_IMAGE = ALONE | AGAINST_SET | AGAINST_TRUTH
+PER_IMAGE = ALONE | AGAINST_SET | BY_CLASSIFIER | AGAINST_TRUTH
 
 # Of two sets; FID and KID also name the feature network in their key
 OF_SETS = {
@@ -111,7 +121,15 @@ OF_SETS = {
         "P-IDS", "higher", "Share of pictures the SVM finds more real than their own reference, paired by file name."
     ),
     "qs": Measure(
-        "QS", "higher", "Mean GIQA-GMM score of the pictures under the reference's model: quality (Gu 2020)."
+        "QS",
+        "higher",
+        "Mean GIQA-GMM score of the pictures under the reference's model: quality (Gu 2020). A set of typical, even "
+        "blurred pictures can score above a sharper one: never decide by QS without DS and FID.",
     ),
-    "ds": Measure("DS", "higher", "Mean GIQA-GMM score of the reference under the pictures' model: diversity."),
+    "ds": Measure(
+        "DS",
+        "higher",
+        "Mean GIQA-GMM score of the reference under the pictures' model: diversity. Falls when what is unusual is "
+        "missing, blur included.",
+    ),
 }

@@ -158,6 +158,17 @@ class MbcScore(nn.Module):
         return self(torch.as_tensor(features, dtype=torch.float32)).sigmoid().mean(1).double().numpy()
 
     @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> MbcScore:
+        """The classifiers in a state dict, of any size. Raises InputError for tensors of something else."""
+        try:
+            (hidden, dimensions), (thresholds, _) = (tensors[f"net.{i}.weight"].shape for i in (0, 2))
+            model = cls(dimensions, thresholds, hidden)
+            model.load_state_dict(tensors)
+        except (KeyError, ValueError, RuntimeError):
+            raise InputError(f"expected weights of 'restore train mbc', got {', '.join(list(tensors)[:3])}…") from None
+        return model.eval().requires_grad_(False)
+
+    @classmethod
     def fit(
         cls, features: np.ndarray, iterations: np.ndarray, thresholds: int = 8, *, steps: int = 500, seed: int = 0
     ) -> MbcScore:

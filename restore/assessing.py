@@ -36,6 +36,7 @@ from restore.mask import load_mask
 from restore.quality.classic import colour_cast, exposure, noise, sharpness
 from restore.quality.features import OnnxNet, photo_features
 from restore.quality.full_reference import MS_SSIM_SIDE, SSIM_SIDE, feature_distance, lpips, ms_ssim, psnr, ssim_map
+from restore.quality.giqa import MbcScore
 from restore.quality.judge import Judge, Judgement
 from restore.quality.natural import NaturalPhotos
 from restore.quality.scorer import Scorer
@@ -73,11 +74,14 @@ class Record:
 class Assessor:
     """The networks that judge, loaded when first needed, safe to call from several threads.
 
-    nets: further feature networks by name, for set distances in other features than Lite0's.
+    nets: further feature networks by name, for set distances in other features than Lite0's. mbc: the classifiers
+    behind the score giqa_mbc.
     """
 
-    def __init__(self, device: torch.device, nets: dict[str, OnnxNet] | None = None) -> None:
-        self.device, self.nets = device, nets or {}
+    def __init__(
+        self, device: torch.device, nets: dict[str, OnnxNet] | None = None, mbc: MbcScore | None = None
+    ) -> None:
+        self.device, self.nets, self.mbc = device, nets or {}, mbc
         self.lite0 = Lite0()
         self.lite0.load_state_dict(load_weights("lite0"))
         self.lite0.eval().requires_grad_(False).to(device)
@@ -243,15 +247,19 @@ def measure(item: Item, assessor: Assessor, memory: Memory, *, features: bool = 
             record.scores |= scores(
                 "against", lambda: assessor.against(loaded.image, loaded.truth, loaded.hole), *digests[1:]
             )
-        for net in ("lite0", *assessor.nets) if features else ():
+        wanted = ("lite0", *assessor.nets) if features else ("lite0",) if assessor.mbc is not None else ()
+        for net in wanted:
             more = assessor.nets[net].digest if net in assessor.nets else ""
             row = memory.recall(
                 _key(*base, "features", net, more),
                 lambda net=net: assessor.features(loaded.image, net).astype("<f4").tobytes(),  # type: ignore[misc]
             )
             record.features[net] = np.frombuffer(row, "<f4")
+        if assessor.mbc is not None:
+            record.scores["giqa_mbc"] = float(assessor.mbc.score(record.features["lite0"][None].copy())[0])
     except InputError as error:
-        record.error = str(error)
+        named = str(item.image) in str(error)
+        record.error = str(error) if named else f"{item.image}: {error}"
     return record
 
 

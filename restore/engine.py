@@ -79,11 +79,15 @@ Judge = Callable[[Image, Mask], Judgement]
 
 @dataclass(frozen=True)
 class Outcome:
-    """`history` holds the areas as they stood after each pass, `stop` is "threshold", "budget" or "no-gain"."""
+    """`history` holds the areas as they stood after each pass, `proposed` the best it tried, kept or not.
+
+    `stop` is "threshold", "budget" or "no-gain".
+    """
 
     passes: list[PassRecord]
     stop: str
     history: list[list[Area]]
+    proposed: list[list[Area]]
 
     @property
     def areas(self) -> list[Area]:
@@ -107,10 +111,12 @@ def repair(
     """Run the loop. `pixels` is the photo's size, for PAR_image; areas that carry a judgement are refined."""
     passes: list[PassRecord] = []
     history: list[list[Area]] = []
+    proposed: list[list[Area]] = []
     stop, gainless = "budget", 0
     if all(area.judgement is not None for area in areas):  # an existing picture: its own state is pass 0
         passes.append(_record(0, areas, pixels, True, 0.0))
         history.append(areas)
+        proposed.append(areas)
         stop = "threshold" if passes[-1].par_hole <= settings.par else stop
     for index in range(1, settings.passes + 1):
         if stop == "threshold":
@@ -122,6 +128,7 @@ def repair(
         areas = kept
         passes.append(_record(index, areas if accepted else tried, pixels, accepted, time.perf_counter() - started))
         history.append(areas)
+        proposed.append(tried)
         if on_pass is not None:
             on_pass(passes[-1])
         gainless = 0 if accepted else gainless + 1
@@ -130,7 +137,7 @@ def repair(
         elif gainless == PATIENCE:
             stop = "no-gain"
             break
-    return Outcome(passes, stop, history)
+    return Outcome(passes, stop, history, proposed)
 
 
 def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Area:
@@ -147,7 +154,7 @@ def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Ar
         return min(first, _mixed(first, todo, tried, judge), key=_cost)
     tried.append(_mixed(area, todo, tried, judge))
     better = [a for a in tried if _better(a, area)]
-    return min(better, key=_par) if better else min(tried, key=_cost)
+    return min(better or tried, key=_cost)
 
 
 def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SIDE, CROP = 1200, 320  # pixels: long side of the whole pictures; side of the close-up, shown twice as large
 BUDGET = 480_000  # bytes of each picture before base64
+HEAD = ("pass", "", "PAR", "quality (judge)", "score", "difference to the input", "windows replaced", "seconds")
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:78rem;margin:2rem auto;padding:0 1rem}"
     "body{color:#222;background:#fff}"
@@ -61,7 +62,8 @@ def enhance_page(result: EnhanceResult) -> str:
     icc = profile(result.photo)
     whole = _pair(_shrunk(before, size), _shrunk(after, size), icc)
     close = _pair(before[crop], after[crop], icc)
-    rows = _rows(result.summary() | {"degradation": asdict(result.degradation), "sampling": asdict(result.sampling)})
+    summary = {name: value for name, value in result.summary().items() if name != "passes"}
+    rows = _rows(summary | {"degradation": asdict(result.degradation), "sampling": asdict(result.sampling)})
     light = ""
     if result.light_map is not None:
         shade = _shrunk(result.light_map, size)
@@ -71,9 +73,21 @@ def enhance_page(result: EnhanceResult) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Restoration report: {result.task}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{result.task}</h1>'
-        f'{whole}<h2>Close-up</h2><div class="close">{close}</div>{light}<h2>Details</h2><table>{rows}</table>'
+        f'{whole}<h2>Close-up</h2><div class="close">{close}</div>{light}<h2>Passes</h2>'
+        f"{_passes(result)}<h2>Details</h2><table>{rows}</table>"
         f'<script type="application/json">{data}</script></html>'
     )
+
+
+def _passes(result: EnhanceResult) -> str:
+    head = "".join(f"<th>{name}</th>" for name in HEAD)
+    lines = []
+    for p in result.passes:
+        what = "input" if p.index == 0 else "kept" if p.accepted else "nothing better found"
+        agrees = "" if p.consistency is None else f"{p.consistency:.2f}"
+        cells = (p.index, what, f"{p.par_image:.4f}", f"{p.quality:.1f}", f"{p.score:.1f}", agrees, p.windows)
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in (*cells, f"{p.seconds:.2f}")) + "</tr>")
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
 def busiest(image: NDArray[np.uint8]) -> tuple[int, int]:

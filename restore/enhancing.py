@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,23 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from restore.api import AnyImage, AnyMask, _call, _photo, device_named
-from restore.errors import InputError
+from restore.assessing import Assessor
+from restore.enhance_loop import Critic, EnhancePass, Loop, enlarged, to_bytes
+from restore.errors import InputError, ModelUnavailableError
 from restore.image import Photo, load_photo, save_photo, to_kind
 from restore.mask import load_mask
 from restore.pipelines import tasks
-from restore.pipelines.degradations import disk_kernel, motion_kernel
 from restore.pipelines.denoiser import Denoiser
 from restore.pipelines.hub_prior import load_prior
 from restore.pipelines.jpeg import Jpeg, estimate_quality
+from restore.pipelines.kernels import disk_kernel, motion_kernel
 from restore.pipelines.lighting import Lighting
+from restore.pipelines.quality_terms import TERMS, QualityTerms
 from restore.pipelines.tasks import Plan, Sampling
 
 LEAST_SIDE = 8  # pixels
 OnStep = Callable[[int, int], Any]
+OnPass = Callable[[EnhancePass], Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Degradation:
     scale, kernel_kind: super-resolution (2, 3, 4, 8; "bicubic" or "area"). blur: width of a Gaussian, motion
     (length, degrees), disk (radius) or kernel (a picture of it), at most one of them; all in pixels. noise:
     standard deviation in levels of 255; peak: counts at white of Poisson noise. quality: of the JPEG encoder.
-    target: mean brightness wanted, [0, 1].
+    target: mean brightness wanted, [0, 1]. chain: of "compose", see `tasks.compose`.
     """
 
     scale: int = 4
@@ -57,6 +61,7 @@ class Degradation:
     peak: float | None = None
     quality: int | None = None
     target: float = 0.45
+    chain: str | None = None
 
     def __post_init__(self) -> None:
         if sum(k is not None for k in (self.blur, self.motion, self.disk, self.kernel)) > 1:
@@ -72,8 +77,9 @@ class EnhanceResult:
     """What `enhance` returns. `image` is of the input's kind, its size the scaled one after super-resolution.
 
     parameters: what was estimated (noise, blur width, gains, JPEG quality). consistency: rms difference, in
-    levels of 255, between the degraded result and the input. light_map (H, W, 3) float32 in [-1, 1], added by
-    the scene's light, or None.
+    levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
+    as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
+    [-1, 1], added by the scene's light, or None.
     """
 
     photo: Photo
@@ -87,6 +93,7 @@ class EnhanceResult:
     device: str
     parameters: dict[str, Any]
     consistency: float
+    passes: list[EnhancePass]
     seconds: float
     light_map: NDArray[np.float32] | None = field(repr=False)
     like: Any = field(repr=False)
@@ -120,6 +127,7 @@ class EnhanceResult:
             "size": list(self.photo.size),
             "parameters": self.parameters,
             "consistency": round(self.consistency, 4),
+            "passes": [asdict(record) for record in self.passes],
             "seconds": round(self.seconds, 3),
         }
 
@@ -138,7 +146,9 @@ def enhance(
     peak: float | None = None,
     quality: int | None = None,
     target: float = 0.45,
+    degradation: str | None = None,
     mask: AnyMask = None,
+    terms: dict[str, float] | None = None,
     method: str = "half-quadratic",
     steps: int | None = None,
     strength: float = 1.0,
@@ -146,43 +156,56 @@ def enhance(
     start: float | None = None,
     temperature: float | None = None,
     respaced: bool = False,
+    passes: int = 2,
     seed: int = 0,
     model: str = "builtin",
     device: str = "auto",
+    on_pass: OnPass | None = None,
     on_step: OnStep | None = None,
 ) -> EnhanceResult:
     """Undo one degradation of a photo of any size.
 
     image: path, Pillow image or uint8/uint16 array; for "hdr" a list of 2 to 5 aligned exposures. `task` is one
     of `tasks.TASKS`; what describes the damage is explained at `Degradation`, how it is sampled at
-    `tasks.Sampling`. mask ("inpaint"): of the photo's size, non-zero = lost. model: "builtin", a folder in
-    diffusers' format, or a .safetensors file. `on_step(done, total)` may return False to stop.
+    `tasks.Sampling`. degradation ("compose"): what happened in which order, see `tasks.compose`. mask
+    ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
+    or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
+    model: "builtin", a folder in diffusers' format, or a .safetensors file. `on_step(done, total)` of the first
+    pass and `on_pass(record)` may return False to stop.
     Raises InputError, ModelUnavailableError, Cancelled.
     """
     begun = time.perf_counter()
     if task not in tasks.TASKS:
         raise InputError(f"expected a task out of {', '.join(tasks.TASKS)}, got '{task}'")
-    damage = Degradation(scale, kernel_kind, blur, motion, disk, kernel, noise, peak, quality, target)
+    damage = Degradation(scale, kernel_kind, blur, motion, disk, kernel, noise, peak, quality, target, degradation)
     sampling = Sampling(method, steps, strength, guidance_steps, start, temperature, respaced)
-    if seed < 0:
-        raise InputError(f"expected seed to be at least 0, got {seed}")
+    for name, value, least in (("seed", seed, 0), ("passes", passes, 1)):
+        if value < least:
+            raise InputError(f"expected {name} to be at least {least}, got {value}")
     photos = _photos(image, task)
-    plan = _plan(task, photos, damage, mask)
     where = device_named(device)
+    plan = _moved(_with_terms(_plan(task, photos, damage, mask), terms, target), where)
     total = steps or plan.steps
-    generator = torch.Generator().manual_seed(seed)
+    denoiser, critic = _prior(model, str(where)), _critic(str(where))
     restored = tasks.run(
-        _prior(model, str(where)),
-        _moved(plan, where),
+        denoiser,
+        plan,
         sampling,
-        generator,
+        torch.Generator().manual_seed(seed),
         lambda i: _call(on_step, i + 1, total),
-    ).cpu()
-    measurement = plan.measurement
-    error = (measurement.operator.forward(restored.clamp(-1, 1)) - measurement.y).square().mean().sqrt()
+    )
+    size = (restored.shape[-1], restored.shape[-2])
+    records = [critic.record(enlarged(photos[0].pixels, size), 0, None, 0, time.perf_counter())]
+    error = plan.measurement.error(restored) * 127.5
+    records.append(critic.record(to_bytes(restored), 1, error, 0, begun))
+    for record in records:
+        _call(on_pass, record)
+    loop = Loop(denoiser, plan, sampling, critic, seed)
+    restored, more = loop.improve(restored, passes - 1, lambda record: _call(on_pass, record))
+    records += more
     parameters, light = _found(plan)
     return EnhanceResult(
-        _rebuilt(photos[0], restored, task, mask),
+        _rebuilt(photos[0], restored.cpu(), task, mask),
         photos[0],
         task,
         damage,
@@ -192,11 +215,22 @@ def enhance(
         model,
         str(where),
         parameters,
-        float(error) * 127.5,
+        records[-1].consistency or 0.0,
+        records,
         time.perf_counter() - begun,
         light,
         image[0] if task == "hdr" else image,
     )
+
+
+def _with_terms(plan: Plan, terms: dict[str, float] | None, target: float) -> Plan:
+    if not terms:
+        return plan
+    for name, weight in terms.items():
+        if name not in TERMS or not 0 <= weight < float("inf"):
+            raise InputError(f"expected a weight of at least 0 of {', '.join(TERMS)}, got {name} = {weight:g}")
+    quality = replace(plan.quality or QualityTerms(target=target), reference=plan.start, **terms)
+    return replace(plan, quality=quality)
 
 
 def _photos(image: Any, task: str) -> list[Photo]:
@@ -214,6 +248,8 @@ def _photos(image: Any, task: str) -> list[Photo]:
 def _plan(task: str, photos: list[Photo], damage: Degradation, mask: AnyMask) -> Plan:
     if (task == "inpaint") != (mask is not None):
         raise InputError(f"expected a mask for inpaint and only there, got task {task} and {mask is not None=}")
+    if (task == "compose") != (damage.chain is not None):
+        raise InputError(f"expected a degradation for compose and only there, got task {task} and '{damage.chain}'")
     y = _tensor(photos[0])
     noise = None if damage.noise is None else damage.noise / 127.5
     if task == "super-resolution":
@@ -229,6 +265,8 @@ def _plan(task: str, photos: list[Photo], damage: Degradation, mask: AnyMask) ->
         return tasks.inpaint(y, torch.from_numpy(load_mask(mask, photos[0].size))[None, None].float())
     if task == "low-light":
         return tasks.low_light(y, damage.target, noise)
+    if task == "compose":
+        return tasks.compose(y, damage.chain or "")
     if task == "hdr":
         return tasks.hdr([_tensor(p) for p in photos], damage.target)
     return tasks.dejpeg(y, _jpeg(photos[0], damage.quality))
@@ -318,3 +356,11 @@ def _moved(plan: Plan, device: torch.device) -> Plan:
 @cache
 def _prior(model: str, device: str) -> Denoiser:
     return load_prior(model, torch.device(device))
+
+
+@cache
+def _critic(device: str) -> Critic:
+    assessor = Assessor(torch.device(device))
+    if assessor.scorer is None:
+        raise ModelUnavailableError("expected the shipped weights 'scorer', got none; reinstall the package")
+    return Critic(assessor.judge, assessor.scorer)

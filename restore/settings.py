@@ -45,6 +45,11 @@ class Settings:
 
 def load_settings(path: str | Path) -> Settings:
     """Settings from a YAML mapping; an unknown key is an error that names the nearest known one."""
+    return Settings(**load_mapping(path, [f.name for f in fields(Settings)]))
+
+
+def load_mapping(path: str | Path, known: list[str]) -> dict[str, Any]:
+    """A YAML mapping whose keys are all `known`. Raises InputError."""
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -53,10 +58,9 @@ def load_settings(path: str | Path) -> Settings:
         raise InputError(f"expected YAML in {path}, got: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise InputError(f"expected 'key: value' lines in {path}, got {type(values).__name__}")
-    known = [f.name for f in fields(Settings)]
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
             raise InputError(f"expected settings of restore in {path}, got unknown key '{key}'; {hint}")
-    return Settings(**values)
+    return values

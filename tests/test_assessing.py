@@ -271,6 +271,66 @@ def test_damaged_memory_and_missing_folders_are_plain_errors(folders: Path, tmp_
     )
 
 
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """good/: unusual pictures that can be measured; bad/: files that cannot; truth/: references, one of another size."""
+    root = tmp_path_factory.mktemp("odd")
+    for name in ("good", "bad", "truth"):
+        (root / name).mkdir()
+    scene = make_scene(64, 80)
+    Image.fromarray(scene).convert("CMYK").save(root / "good" / "cmyk.jpg")
+    Image.fromarray(scene).convert("RGBA").save(root / "good" / "alpha.png")
+    Image.fromarray(scene).quantize(16).save(root / "good" / "palette.png")
+    cv2.imwrite(str(root / "good" / "deep.png"), scene.astype(np.uint16) * 257)
+    Image.fromarray(scene[:1, :1]).save(root / "bad" / "pixel.png")
+    for name in ("cut.png", "cut.jpg", "cut.tif", "cut.webp"):
+        Image.fromarray(scene).save(root / "bad" / name)
+        data = (root / "bad" / name).read_bytes()
+        (root / "bad" / name).write_bytes(data[: len(data) // 2])
+    (root / "bad" / "empty.png").touch()
+    (root / "bad" / "text.bmp").write_text("no picture")
+    Image.fromarray(scene).save(root / "bad" / "size.png")
+    Image.fromarray(scene[:40]).save(root / "truth" / "size.png")
+    Image.fromarray(scene).save(root / "truth" / "other.png")
+    return root
+
+
+def mentions(stderr: str, folder: Path, omit: str = "") -> None:
+    """Every file of `folder` has its one line, and nothing else is there."""
+    lines, names = stderr.splitlines(), sorted(p.name for p in folder.iterdir() if p.name != omit)
+    assert [sum(name in line for line in lines) for name in names] == [1] * len(names), stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("command", ["assess", "rank", "compare"])
+def test_unusual_pictures_are_measured_and_broken_ones_left_out_by_name(command: str, odd: Path) -> None:
+    given = ["--reference", odd / "truth"] if command == "compare" else []
+    report = json.loads(run(command, odd / "good", *given, "--json").stdout)
+    counted = report["n"] if command == "compare" else len(report["images"])
+    assert counted == 4
+    if command != "compare":  # of the readable ones only its size is wrong, and only where there is a reference
+        result = run(command, odd / "bad", "--json", code=2)
+        mentions(result.stderr, odd / "bad", omit="size.png")
+        assert len(json.loads(result.stdout)["images"]) == 1
+
+
+@pytest.mark.parametrize("command", ["assess", "compare"])
+def test_nothing_measurable_is_one_line(command: str, odd: Path) -> None:
+    result = run(command, odd / "bad", "--reference", odd / "truth", "--json", code=2)
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert "pixels, got 80×64" in run("assess", odd / "bad" / "size.png", "--reference", odd / "truth", code=2).stderr
+    assert len(result.stderr.splitlines()) <= len(list((odd / "bad").iterdir()))
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "empty.png", "text.bmp", "pixel.png"])
+def test_one_broken_picture_is_one_line(name: str, odd: Path) -> None:
+    result = run("assess", odd / "bad" / name, "--json", code=2)
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert name in result.stderr
+
+
 def test_version_follows_the_measures(assessor: Assessor, monkeypatch: pytest.MonkeyPatch) -> None:
     before = assessor.version
     monkeypatch.setattr(assessing, "VERSION", assessing.VERSION + 1)

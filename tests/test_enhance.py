@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 
 import numpy as np
@@ -16,12 +15,12 @@ import restore
 from restore.cli import main
 from restore.cli.enhance import TASKS as CLI_TASKS
 from restore.enhancing import enhance
-from restore.pipelines.degradations import Blur, gaussian_kernel
+from restore.pipelines.degradations import Blur
 from restore.pipelines.denoiser import GaussianPrior
 from restore.pipelines.jpeg import Jpeg, estimate_quality
+from restore.pipelines.kernels import gaussian_kernel
 from restore.pipelines.lighting import Lighting, noise_level
 from restore.pipelines.tasks import TASKS, Sampling, low_light, run
-from restore.pipelines.windows import Windowed, starts
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -171,34 +170,6 @@ def test_samples_keep_depth_alpha_and_greys(small):
     assert transparent.shape == (128, 160, 4)
     assert (transparent[..., 3] == 77).all()
     assert enhance(small[..., 0].copy(), task="denoise", noise=5).image.shape == small.shape[:2]
-
-
-def test_windows_leave_no_seams_and_match_one_pass():
-    generator = torch.Generator().manual_seed(0)
-    x, sigma = torch.randn(1, 3, 100, 130, generator=generator), torch.tensor([0.3])
-    whole = GaussianPrior(0.1, 0.5).denoise(x, sigma)
-    assert torch.allclose(Windowed(GaussianPrior(0.1, 0.5), 48, 16).denoise(x, sigma), whole, atol=1e-5)
-    for length in (48, 49, 100, 1000):
-        firsts = starts(length, 48, 16)
-        assert firsts[0] == 0
-        assert firsts[-1] + 48 >= length
-        assert all(b - a <= 32 for a, b in itertools.pairwise(firsts))
-
-
-class Shifting:
-    """A denoiser that answers every window with another brightness: the worst case for seams."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def denoise(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        return torch.full_like(noisy, float(self.calls % 2))
-
-
-def test_disagreeing_windows_meet_in_a_ramp_not_a_step():
-    out = Windowed(Shifting(), 64, 32).denoise(torch.zeros(1, 3, 64, 96), torch.tensor([0.1]))
-    assert float(out.diff(dim=-1).abs().max()) < 0.1
 
 
 def test_callbacks_count_and_stop(small):

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from restore.errors import InputError
-from restore.pipelines.degradations import Blur, Downsample, Grey, Mask, gaussian_kernel
+from restore.pipelines.degradations import Blur, Downsample, Grey, Mask
 from restore.pipelines.denoiser import GaussianPrior
 from restore.pipelines.guidance import GradientGuidance, Measurement, sample
 from restore.pipelines.half_quadratic import HalfQuadratic
+from restore.pipelines.kernels import gaussian_kernel
 from restore.pipelines.quality_terms import QualityTerms, exposure, total_variation
 from restore.pipelines.schedules import alpha_bar_of, ddpm, geometric, linear_alpha_bars, sigma_of, warm
 

@@ -76,7 +76,7 @@ def result_of(pixels: np.ndarray, mask: np.ndarray, passes: int = 3) -> InpaintR
         history.append(areas)
     return InpaintResult(
         photo, original, mask, "prompt", records, "budget", Settings(passes=passes), "cpu", 1.5, "photo.png",
-        Outcome(records, "budget", history),
+        Outcome(records, "budget", history, history),
     )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_a_picture_without_artifacts_has_a_page_too(result: InpaintResult) -> No
     record = PassRecord(0, 0.0, 0.0, 0.0, 0.0, True, 0.0)
     clean = replace(
         result, photo=result.original, mask=np.zeros_like(result.mask), passes=[record], stop="threshold",
-        outcome=Outcome([record], "threshold", [[]]),
+        outcome=Outcome([record], "threshold", [[]], [[]]),
     )  # fmt: skip
     page = Page(report_page(clean))
     assert "No artifacts were found, so nothing was repainted." in page.texts["p"]

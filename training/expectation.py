@@ -14,10 +14,10 @@ from restore.backbone import Lite0
 from restore.checkpoints import load_weights
 from restore.expectation import TAPS, ExpectationNet
 from restore.pipelines.draft_net import DraftNet
-from restore.training.data import Holes, PhotoCache, random_crop
+from restore.training.data import Holes, PhotoCache, held_out, random_crop
 from restore.training.loop import Task
 
-HELD_OUT = 32
+EVALUATED = 32  # photos
 
 
 class ExpectationTask(Task):
@@ -29,17 +29,16 @@ class ExpectationTask(Task):
     def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
         super().__init__()
         self.recipe = recipe
-        self.cache = PhotoCache.open(out / "photos", data)
-        self.photos = len(self.cache) - HELD_OUT if len(self.cache) > 100 else len(self.cache)
-        shapes = Path(recipe["hole_shapes"])
-        self.holes = Holes(shapes if shapes.exists() else None)
+        self.cache = PhotoCache.open(out.parent / "cache", data)
+        self.train_on, self.test_on = held_out(len(self.cache), EVALUATED)
+        self.holes = Holes.open(recipe["hole_shapes"])
         lite0 = Lite0()
         lite0.load_state_dict(load_weights("lite0"))
         self.net = ExpectationNet(lite0.eval())
         self.draft = DraftNet.from_weights(load_weights("draft")).requires_grad_(False)
 
     def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
-        return self._collate([int(i) for i in rng.integers(0, self.photos, self.recipe["batch"])], rng)
+        return self._collate(rng.choice(self.train_on, self.recipe["batch"]).tolist(), rng)
 
     def _collate(self, photos: list[int], rng: np.random.Generator) -> dict[str, Tensor]:
         size = self.recipe["size"]
@@ -79,8 +78,7 @@ class ExpectationTask(Task):
     @torch.no_grad()
     def evaluate(self, net: nn.Module) -> dict[str, float]:
         """Mean squared error of held-out photos' features: expected, and those of the draft itself."""
-        last = list(range(max(0, len(self.cache) - HELD_OUT), len(self.cache)))
-        batch = self._collate(last, np.random.default_rng(0))
+        batch = self._collate(list(self.test_on), np.random.default_rng(0))
         device = next(net.parameters()).device
         truth, mask = (batch[k].to(device) for k in ("truth", "mask"))
         drafted = self.drafted(truth, mask)

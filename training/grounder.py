@@ -82,7 +82,8 @@ def prompt_of(scene: Scene, cuts: list[Cutout], classes: list[list[int]], rng: n
         label = cuts[scene.kinds[i]].kinds[0]
         chosen = classes[scene.kinds[i]][: int(rng.integers(1, 9))]
         same = [j for j in visible if cuts[scene.kinds[j]].kinds[0] == label]
-        return Prompt(None, chosen, np.any([scene.instances[j] for j in same], axis=0), 1.0, float(np.exp(rng.uniform(0, 2.5))))
+        target = np.any([scene.instances[j] for j in same], axis=0)
+        return Prompt(None, chosen, target, 1.0, float(np.exp(rng.uniform(0, 2.5))))
     # A class that the scene most likely does not hold.
     present = {c for k in scene.kinds for c in classes[k]}
     chosen = [c for c in rng.integers(0, CLASSES, 4).tolist() if c not in present] or [0]

@@ -168,7 +168,7 @@ class Trainer:
 
     def warm_start(self, path: Path) -> None:
         """Take the weights of a safetensors file; only frozen parts may be absent from it."""
-        _load_weights(self.task.net, path)
+        load_into(self.task.net, path)
         self.ema.load_state_dict(self.task.net.state_dict())
 
     def fit(self, curves: Curves | None) -> None:
@@ -376,7 +376,8 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     os.replace(draft, path)
 
 
-def _load_weights(net: nn.Module, path: Path) -> None:
+def load_into(net: nn.Module, path: Path) -> None:
+    """Fill `net` from a safetensors file; only frozen parameters may be absent. InputError when it is not its own."""
     try:
         state = {k: v.float() for k, v in load_file(path).items()}
     except Exception as error:  # safetensors raises its own class and OSError

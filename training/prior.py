@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from restore.pipelines.prior_net import SIGMA_DATA, SIGMA_MAX, SIGMA_MIN, PriorConfig, PriorNet
-from restore.training.data import PhotoCache
+from restore.training.data import PhotoCache, held_out
 from restore.training.loop import Task
 
-HELD_OUT = 32  # last photos of the cache, never trained on when there are enough others
+EVALUATED = 32  # photos
 LEVELS = (15, 25, 50)  # noise levels of the evaluation, 8-bit units
 
 
@@ -47,13 +47,13 @@ class PriorTask(Task):
     def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
         super().__init__()
         self.recipe = recipe
-        self.cache = PhotoCache.open(out / "photos", data)
-        self.photos = len(self.cache) - HELD_OUT if len(self.cache) > 100 else len(self.cache)
+        self.cache = PhotoCache.open(out.parent / "cache", data)
+        self.train_on, self.test_on = held_out(len(self.cache), EVALUATED)
         self.net = PriorNet(PriorConfig(tuple(recipe["network"]["widths"]), recipe["network"]["blocks"]))
 
     def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
         n, size = self.recipe["batch"], self.recipe["size"]
-        clean = to_pixels([native_crop(self.cache[int(rng.integers(self.photos))], size, rng) for _ in range(n)])
+        clean = to_pixels([native_crop(self.cache[int(rng.choice(self.train_on))], size, rng) for _ in range(n)])
         level = rng.normal(self.recipe["level_mean"], self.recipe["level_std"], n)
         sigma = torch.from_numpy(np.exp(level).clip(SIGMA_MIN, SIGMA_MAX)).float()
         noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
@@ -70,8 +70,7 @@ class PriorTask(Task):
     def evaluate(self, net: nn.Module) -> dict[str, float]:
         """PSNR, dB, on fixed crops of held-out photos at three noise levels."""
         rng = np.random.default_rng(0)
-        last = range(max(0, len(self.cache) - HELD_OUT), len(self.cache))
-        clean = to_pixels([native_crop(self.cache[i], self.recipe["size"], rng) for i in last])
+        clean = to_pixels([native_crop(self.cache[i], self.recipe["size"], rng) for i in self.test_on])
         device = next(net.parameters()).device
         out = {}
         for level in LEVELS:

@@ -82,7 +82,7 @@ class ScorerTask(Task):
     def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
         super().__init__()
         self.recipe = recipe
-        self.cache = PhotoCache.open(out, data)
+        self.cache = PhotoCache.open(out.parent / "cache", data)
         self.held = min(200, max(1, len(self.cache) // 10))  # the cache's last photos are never trained on
         self.lite0 = Lite0().eval().requires_grad_(False)
         self.lite0.load_state_dict(load_weights("lite0"))

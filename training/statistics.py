@@ -56,7 +56,7 @@ class StatisticsTask(Task):
 
     def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
         super().__init__()
-        cache = PhotoCache.open(out, data)
+        cache = PhotoCache.open(out.parent / "cache", data)
         lite0 = Lite0().eval().requires_grad_(False)
         lite0.load_state_dict(load_weights("lite0"))
         lite0.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

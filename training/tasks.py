@@ -24,6 +24,7 @@ TASKS = {
     "judge": ("restore.training.judge", "JudgeTask"),
     "scorer": ("restore.training.scorer", "ScorerTask"),
     "natural": ("restore.training.statistics", "StatisticsTask"),
+    "mbc": ("restore.training.mbc", "MbcTask"),
 }
 RECIPES = Path(__file__).parent / "recipes"
 # What the loop reads of every recipe, with its default; the other keys are the task's own.

@@ -23,7 +23,7 @@ from restore.cli.measuring import (
 )
 
 if TYPE_CHECKING:
-    from restore.assessing import Item, Record
+    from restore.assessing import Assessor, Item, Record
     from restore.comparing import PictureSet, SetScore
 
 SCHEMA = "restore.compare/1"
@@ -50,9 +50,7 @@ def compare(
     restore compare ours/ theirs/ --reference originals/ --html report.html
     restore compare outputs/ --reference photos/ --features inception=inception.onnx --json
     """
-    from tqdm import tqdm
-
-    from restore.comparing import comparison, set_scores
+    from restore.comparing import comparison
 
     check_outputs(options)
     roots = [Path(folder) for folder in (reference, *folders)]
@@ -61,17 +59,8 @@ def compare(
     assessor, memory = open_assessor(options, nets), open_memory(options)
     records = run_over([item for plan in plans for item in plan], assessor, memory, options, features=True)
     parts, failed = _by_set(records, plans)
-    report: dict[str, Any] = {"schema": SCHEMA}
-    scored: list[dict[str, SetScore]] = [{} for _ in labels]
-    sets: list[PictureSet] = []
-    for net in ("lite0", *assessor.nets):
-        sets = [_picture_set(label, part, net) for label, part in zip(("reference", *labels), parts, strict=True)]
-        todo = tqdm(sets[1:], desc=f"sets, {net}", unit="set", disable=None, leave=False)
-        for i, fake in enumerate(todo):
-            found = set_scores(sets[0], fake, net, draws)
-            keep = found if net == "lite0" else {k: v for k, v in found.items() if k.startswith(("fid", "kid"))}
-            scored[i] |= keep
-    report |= comparison(sets[0], sets[1:], scored) | {"failed": failed}
+    sets, scored = _scored(labels, parts, assessor, draws)
+    report = {"schema": SCHEMA} | comparison(sets[0], sets[1:], scored) | {"failed": failed}
     if len(labels) == 1:
         report = report["sets"][0] | report
     rows = [{"set": label} | row_of(r) for label, part in zip(labels, parts[1:], strict=True) for r in part.values()]
@@ -86,14 +75,38 @@ def compare(
     if options["as_json"]:
         print_json(report)
     else:
-        for heading, columns, cells in _tables(report):
-            click.echo(heading)
-            for line in (columns, *cells):
-                click.echo("\t".join(line))
-        click.echo(report["verdict"])
-        for line in report["warnings"]:
-            click.echo(f"restore: {line}", err=True)
+        _print(report)
     finish(ctx, failed)
+
+
+def _scored(
+    labels: list[str], parts: list[dict[str, Record]], assessor: Assessor, draws: int
+) -> tuple[list[PictureSet], list[dict[str, SetScore]]]:
+    """(the sets, the reference first; the scores of each of the others in all feature networks)."""
+    from tqdm import tqdm
+
+    from restore.comparing import set_scores
+
+    scored: list[dict[str, SetScore]] = [{} for _ in labels]
+    sets: list[PictureSet] = []
+    for net in ("lite0", *assessor.nets):
+        sets = [_picture_set(label, part, net) for label, part in zip(("reference", *labels), parts, strict=True)]
+        todo = tqdm(sets[1:], desc=f"sets, {net}", unit="set", disable=None, leave=False)
+        for i, fake in enumerate(todo):
+            found = set_scores(sets[0], fake, net, draws)
+            keep = found if net == "lite0" else {k: v for k, v in found.items() if k.startswith(("fid", "kid"))}
+            scored[i] |= keep
+    return sets, scored
+
+
+def _print(report: dict[str, Any]) -> None:
+    for heading, columns, cells in _tables(report):
+        click.echo(heading)
+        for line in (columns, *cells):
+            click.echo("\t".join(line))
+    click.echo(report["verdict"])
+    for line in report["warnings"]:
+        click.echo(f"restore: {line}", err=True)
 
 
 def _labels(folders: list[Path]) -> list[str]:

@@ -14,7 +14,24 @@ from restore.errors import InputError
 if TYPE_CHECKING:
     from restore.enhancing import EnhanceResult
 
-TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg")
+TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg", "compose")
+
+
+def configured(context: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Make the values of a YAML file the defaults of the command's options."""
+    if path is None:
+        return
+    from restore.settings import load_mapping
+
+    options = {name.lstrip("-").replace("-", "_"): p.name for p in context.command.params for name in p.opts}
+    known = [name for name, p in options.items() if len(name) > 1 and p not in ("images", "config", "help")]
+    values = load_mapping(path, known)
+    context.default_map = {str(options[name]): _text(value) for name, value in values.items()}
+
+
+def _text(value: Any) -> Any:
+    """As it would stand on the command line, so that it is checked alike."""
+    return [_text(v) for v in value] if isinstance(value, list) else str(value)
 
 
 @click.command()
@@ -31,6 +48,7 @@ TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-li
 @click.option("--peak", type=float, help="denoise: Poisson noise of this many counts at white.")
 @click.option("--quality", type=int, help="dejpeg: the encoder's quality, 1 to 100; default: from the file.")
 @click.option("--target", type=float, default=0.45, help="low-light, hdr: brightness wanted, 0 to 1. [default: 0.45]")
+@click.option("--degradation", help='compose: what happened in which order, e.g. "blur:2,downsample:2,jpeg:30".')
 @click.option("--mask", type=click.Path(), help="inpaint: image of the photo's size; white is lost.")
 @click.option("--method", type=click.Choice(["half-quadratic", "gdp", "gdp-xt"]), default="half-quadratic",
               help="How to agree with the picture. [default: half-quadratic]")  # fmt: skip
@@ -40,6 +58,13 @@ TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-li
 @click.option("--strength", type=float, default=1.0, help="Weight of the picture against the prior. [default: 1]")
 @click.option("--guidance-steps", type=int, default=1, help="gdp: gradient steps per denoising step. [default: 1]")
 @click.option("--temperature", type=float, help="0: one best answer; 1: a sample. [default: by method]")
+@click.option("--term", "terms", multiple=True, metavar="NAME=WEIGHT",
+              help="Quality term: exposure, colour, spatial or variation; 0 switches it off. Repeatable.")  # fmt: skip
+@click.option(
+    "--passes", type=int, default=2, help="Most passes; those after the first mend the worst parts. [default: 2]"
+)
+@click.option("--config", type=click.Path(), is_eager=True, expose_value=False, callback=configured,
+              help="YAML file of these options, e.g. 'task: denoise'; options given here win.")  # fmt: skip
 @click.option(
     "-o", "--output", type=click.Path(), help="Where to write; default IMAGE with .restored before its suffix."
 )
@@ -61,6 +86,7 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     restore enhance soft.png --task deblur --blur 2
     restore enhance grainy.jpg --task denoise
     restore enhance dark.jpg --task low-light --target 0.4 --report report.html
+    restore enhance old.jpg --task compose --degradation "blur:1.5,downsample:2,jpeg:30"
     restore enhance under.jpg middle.jpg over.jpg --task hdr -o merged.jpg
     """
     from restore.image import check_output, default_output, load_photo
@@ -70,6 +96,7 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     if options["task"] != "hdr" and len(images) != 1:
         raise InputError(f"expected one photo for {options['task']}, got {len(images)}; only hdr takes several")
     options |= {"scale": int(options["scale"]), "motion": _motion(options["motion"])}
+    options["terms"] = dict(_term(text) for text in options["terms"])
     goal = Path(output) if output is not None else default_output(images[0])
     photos = [load_photo(path) for path in images]
     check_output(goal, overwrite=overwrite)
@@ -99,7 +126,19 @@ def _write(result: EnhanceResult, goal: Path, overwrite: bool, report: str | Non
         click.echo(json.dumps(result.summary(str(goal))))
         return
     found = "".join(f", {name} {value}" for name, value in result.parameters.items())
-    click.echo(f"{goal}: {result.task} in {result.steps} steps{found}, {result.seconds:.1f} s")
+    first, last = result.passes[0], result.passes[-1]
+    click.echo(
+        f"{goal}: {result.task} in {result.steps} steps{found}, PAR {first.par_image:.3f} → {last.par_image:.3f}, "
+        f"score {first.score:.0f} → {last.score:.0f}, {result.seconds:.1f} s"
+    )
+
+
+def _term(text: str) -> tuple[str, float]:
+    name, _, weight = text.partition("=")
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise InputError(f"expected --term NAME=WEIGHT, e.g. exposure=0.1, got '{text}'") from None
 
 
 def _motion(text: str | None) -> tuple[float, float] | None:

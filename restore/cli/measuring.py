@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from restore.assessing import Assessor, Item, Memory, Record
+    from restore.quality.giqa import MbcScore
 
 
 def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,6 +28,9 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--csv", "csv_file", type=click.Path(), help="Write a table, one row per picture."),
             click.option("--html", "html_file", type=click.Path(), help="Write a self-contained HTML report."),
             click.option("--overwrite", is_flag=True, help="Replace existing files."),
+            click.option(
+                "--mbc", type=click.Path(), metavar="FILE", help="Weights of `restore train mbc`: adds giqa_mbc."
+            ),
             click.option(
                 "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True
             ),
@@ -71,7 +75,22 @@ def open_assessor(options: dict[str, Any], nets: Sequence[str] = ()) -> Assessor
         if not name.isidentifier() or not path or name == "lite0":
             raise InputError(f"--features: expected NAME=FILE.onnx with a new name of letters and digits, got {text!r}")
         loaded[name] = OnnxNet(Path(path))
-    return Assessor(device_named(options["device"]), loaded)
+    mbc = None if options["mbc"] is None else _mbc(Path(options["mbc"]))
+    return Assessor(device_named(options["device"]), loaded, mbc)
+
+
+def _mbc(path: Path) -> MbcScore:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from restore.errors import InputError
+    from restore.quality.giqa import MbcScore
+
+    try:
+        tensors = {name: value.float() for name, value in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: expected safetensors of 'restore train mbc', got: {error}") from None
+    return MbcScore.of(tensors)
 
 
 def run_over(

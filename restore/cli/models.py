@@ -1,4 +1,4 @@
-"""`restore models list` and `restore models verify`."""
+"""`restore models list`, `restore models verify` and `restore models convert`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from restore.errors import ModelUnavailableError
 
 @click.group()
 def models() -> None:
-    """The weights that come with the package.
+    """The weights that come with the package, and those of others.
 
     \b
     restore models list
     restore models verify
+    restore models convert IN.pt OUT_DIR
     """
 
 
@@ -65,6 +66,31 @@ def verify(as_json: bool) -> None:
         raise ModelUnavailableError(f"expected weights as in the manifest, got others for {', '.join(bad)}; reinstall")
     if total > LIMIT:
         raise ModelUnavailableError(f"expected weights of at most {LIMIT} bytes together, got {total}; ship less")
+
+
+@models.command()
+@click.argument("checkpoint", type=click.Path(), metavar="IN.pt")
+@click.argument("folder", type=click.Path(), metavar="OUT_DIR")
+@click.option(
+    "--head-channels", type=click.IntRange(1), default=64, help="Channels of an attention head. [default: 64]"
+)
+@click.option("--schedule", type=click.Choice(["linear", "cosine"]), default="linear",
+              help="Noise schedule it was trained with. [default: linear]")  # fmt: skip
+def convert(checkpoint: str, folder: str, head_channels: int, schedule: str) -> None:
+    """Turn an OpenAI guided-diffusion checkpoint into a folder for `restore enhance --model`.
+
+    Unconditional RGB models only. Nothing in the file is run: tensors are read, anything else is refused.
+
+    \b
+    restore models convert 256x256_diffusion_uncond.pt prior
+    restore enhance photo.png --task deblur --model prior --method gdp --start 2
+    """
+    from pathlib import Path
+
+    from restore.pipelines.guided_diffusion import convert as run
+
+    run(Path(checkpoint), Path(folder), head_channels, schedule)
+    click.echo(f"{folder}: written; use it with --model {folder}")
 
 
 def _short(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,9 +24,12 @@ from restore.cli.measuring import (
     write_csv,
 )
 
+if TYPE_CHECKING:
+    from restore.assessing import Assessor, Item
+
 SCHEMA = "restore.rank/1"
 GRADES = ("quality", "score", "natural", "giqa_gmm")  # what "overall" is made of, where measured
-BY = ("overall", "quality", "score", "natural", "par_image", "sharpness", "noise", "giqa_gmm", "giqa_knn")
+BY = ("overall", "quality", "score", "natural", "par_image", "sharpness", "noise", "giqa_gmm", "giqa_knn", "giqa_mbc")
 
 
 @click.command()
@@ -60,14 +63,7 @@ def rank(
     from restore.assessing import Item, find_images
 
     root = Path(folder)
-    if keep is not None and top is not None:
-        raise click.UsageError("expected at most one of --keep and --top, got both; keep one")
-    if move_rejected is not None and keep is None and top is None:
-        raise click.UsageError("expected --keep or --top to say what --move-rejected moves, got neither")
-    if by.startswith("giqa") and reference is None:
-        raise click.UsageError(f"expected --reference DIR for --by {by}, got none")
-    if not root.is_dir():
-        raise click.UsageError(f"{root}: expected a folder of pictures, found none")
+    _check_usage(root, keep, top, move_rejected, by, reference, options["mbc"])
     check_outputs(options)
     items = [Item(path) for path in find_images([root])]
     assessor, memory = open_assessor(options), open_memory(options)
@@ -86,22 +82,7 @@ def rank(
     report = {"schema": SCHEMA, "by": by, "images": rows, "failed": failed, "summary": summary}
     write_csv(options["csv_file"], rows, options["overwrite"])
     if options["html_file"] is not None:
-        from restore.report import write_text
-        from restore.suite_report import Page, suite_page
-
-        page = Page(
-            title=f"Ranking of {len(rows)} pictures",
-            verdict=f"Ranked by {by}: {len(rows) - len(rejected)} kept, {len(rejected)} rejected.",
-            rows=rows,
-            summary=summary,
-            order=by,
-            facts={"Pictures": str(len(rows)), "Kept": str(len(rows) - len(rejected)), "Left out": str(len(failed))},
-            notes=[f"Left out: {entry['error']}" for entry in failed],
-            marks={str(path): "rejected" for path in rejected},
-            data={"json": report},
-        )
-        text = suite_page(page, overlay(assessor, items))
-        write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
+        _write_page(options, report, len(rejected), assessor, items)
     if move_rejected is not None:
         move(rejected, root, Path(move_rejected))
     if options["as_json"]:
@@ -111,6 +92,44 @@ def rank(
             mark = "" if count == len(rows) else "keep\t" if row["kept"] else "reject\t"
             click.echo(f"{row['rank']}\t{mark}{_goodness(row, by):.4g}\t{row['image']}")
     finish(ctx, failed)
+
+
+def _check_usage(
+    root: Path, keep: float | None, top: int | None, move_rejected: str | None, by: str, reference: str | None, mbc: Any
+) -> None:
+    if keep is not None and top is not None:
+        raise click.UsageError("expected at most one of --keep and --top, got both; keep one")
+    if move_rejected is not None and keep is None and top is None:
+        raise click.UsageError("expected --keep or --top to say what --move-rejected moves, got neither")
+    if by in ("giqa_gmm", "giqa_knn") and reference is None:
+        raise click.UsageError(f"expected --reference DIR for --by {by}, got none")
+    if by == "giqa_mbc" and mbc is None:
+        raise click.UsageError("expected --mbc FILE for --by giqa_mbc, got none")
+    if not root.is_dir():
+        raise click.UsageError(f"{root}: expected a folder of pictures, found none")
+
+
+def _write_page(
+    options: dict[str, Any], report: dict[str, Any], rejected: int, assessor: Assessor, items: list[Item]
+) -> None:
+    from restore.report import write_text
+    from restore.suite_report import Page, suite_page
+
+    rows, failed = report["images"], report["failed"]
+    kept = len(rows) - rejected
+    page = Page(
+        title=f"Ranking of {len(rows)} picture{'s' * (len(rows) != 1)}",
+        verdict=f"Ranked by {report['by']}: {kept} kept, {rejected} rejected.",
+        rows=rows,
+        summary=report["summary"],
+        order=report["by"],
+        facts={"Pictures": str(len(rows)), "Kept": str(kept), "Left out": str(len(failed))},
+        notes=[f"Left out: {entry['error']}" for entry in failed],
+        marks={row["image"]: "rejected" for row in rows if not row["kept"]},
+        data={"json": report},
+    )
+    text = suite_page(page, overlay(assessor, items))
+    write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
 
 
 def add_overall(rows: list[dict[str, Any]]) -> None:

@@ -39,6 +39,15 @@ class Instance:
     score: float
 
 
+@dataclass(frozen=True)
+class Looks:
+    """A photo encoded at several sizes: any number of words are looked for in it."""
+
+    image: Image
+    small: Image  # the photo at the first size
+    features: tuple[Features, ...]  # `small` first
+
+
 class Grounder:
     """The embedded grounder. Images are (H, W, 3) uint8 RGB."""
 
@@ -50,7 +59,20 @@ class Grounder:
 
     def find(self, image: Image, classes: tuple[int, ...], person: bool) -> list[Instance]:
         """Instances of ImageNet `classes` (any of them), or of people, best first; none = empty list."""
-        coarse = self._look(image, SIDE, classes, person, EVIDENCE_SIDES)
+        return self.find_in(self.look(image, () if person else EVIDENCE_SIDES), classes, person)
+
+    def look(self, image: Image, more: tuple[int, ...] = EVIDENCE_SIDES, side: int = SIDE) -> Looks:
+        """Encode a photo for `find_in`, at long side `side` and, where classes are looked for, `more`."""
+        small, _ = _fit(image, side)
+        return Looks(image, small, tuple(self._encode(x) for x in (small, *(_fit(image, m)[0] for m in more))))
+
+    def find_in(self, looks: Looks, classes: tuple[int, ...], person: bool) -> list[Instance]:
+        """`find` in a photo that is encoded already."""
+        prompt = self._prompt(looks, classes)
+        presence = 1.0 if person else min(1.0, float(prompt.max()) / SURE)
+        if presence < FOUND:
+            return []
+        image, coarse = looks.image, presence * self._probability(looks, prompt, person)
         parts = []
         for part in _components(coarse > REACH, LEAST_AREA):
             core = part & (coarse > CORE)
@@ -89,27 +111,28 @@ class Grounder:
         mask = mask & (labels == labels[point[1], point[0]]) if mask[point[1], point[0]] else mask
         return Instance(mask, float(probability[point[1], point[0]]))
 
-    def _look(self, image: Image, side: int, classes: tuple[int, ...], person: bool, more: tuple[int, ...] = ()) -> Map:
-        """Probability (H, W) of the prompted class; its evidence is the greatest over `side` and `more`."""
-        small, _ = _fit(image, side)
-        f = self._encode(small)
-        cells = f.stride16.shape[-2:]
-        if person:
-            return _unfit(self._decode(f, torch.zeros(1, 1, *cells, device=self.device), False)[1], small, image.shape)
-        looks = [f, *(self._encode(_fit(image, other)[0]) for other in more)]
-        maps = [
-            F.interpolate(x.evidence(list(classes)), size=cells, mode="bilinear", align_corners=False) for x in looks
-        ]
-        prompt = torch.stack(maps).amax(0).clamp(0, 1)
-        probability = _unfit(self._decode(f, prompt, False)[0], small, image.shape)
-        return probability * min(1.0, float(prompt.max()) / SURE)
+    def _prompt(self, looks: Looks, classes: tuple[int, ...]) -> Tensor:
+        """Evidence of the classes at the first size's cells, the greatest of all sizes, (1, 1, H/16, W/16)."""
+        cells = looks.features[0].stride16.shape[-2:]
+        maps = [f.evidence(list(classes)) for f in looks.features]
+        maps = [F.interpolate(m, size=cells, mode="bilinear", align_corners=False) for m in maps]
+        return torch.stack(maps).amax(0).clamp(0, 1)
+
+    def _probability(self, looks: Looks, prompt: Tensor, person: bool) -> Map:
+        """Probability (H, W) of the prompted object, or of people."""
+        logits = self._decode(looks.features[0], prompt, False)
+        return _unfit(logits[person], looks.small, looks.image.shape)
 
     def _zoom(self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: Map) -> Map:
         """Coarse probability averaged with a second look at the part's surroundings."""
         x, y, w, h = self._crop_box(part, image.shape)
         out = np.zeros_like(coarse)
         crop = np.ascontiguousarray(image[y : y + h, x : x + w])
-        fine = self._look(crop, ZOOM_SIDE, classes, person)
+        looks = self.look(crop, (), ZOOM_SIDE)
+        prompt = self._prompt(looks, classes)
+        fine = self._probability(looks, prompt, person)
+        if not person:
+            fine = fine * min(1.0, float(prompt.max()) / SURE)
         near = cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(2, max(w, h) // 16))
         out[y : y + h, x : x + w] = (coarse[y : y + h, x : x + w] + fine) / 2
         return out * near
