@@ -1,6 +1,6 @@
 """Time and memory of a restoration by the photo's size.
 
-  python -m benchmarks.restore_cost PHOTO [--tasks super-resolution,deblur] [--sides 256,512,1000,1732]
+  python -m benchmarks.restore_cost PHOTO [--tasks super-resolution,deblur] [--sides 256,512,1000,1732] [--steps 2]
 
 PHOTO, mirrored to the size wanted, is restored in a process of its own per size: CPU seconds of the sampling (no
 loading, no judging), and the peak memory of the process above what it held when the prior was loaded.
@@ -30,7 +30,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(path: str, task: str, side: int) -> dict[str, float]:
+def measure(path: str, task: str, side: int, steps: int | None) -> dict[str, float]:
     photo = np.array(Image.open(path).convert("RGB"))
     side -= side % 4
     photo = np.pad(photo, [(0, max(0, side - n)) for n in photo.shape[:2]] + [(0, 0)], mode="symmetric")[:side, :side]
@@ -49,7 +49,7 @@ def measure(path: str, task: str, side: int) -> dict[str, float]:
         plan = tasks.inpaint(x, (torch.rand(1, 1, side, side) < 0.5).float())
     del x
     before, begun = peak(), time.process_time()
-    tasks.run(prior, plan, tasks.Sampling(), torch.Generator().manual_seed(0))
+    tasks.run(prior, plan, tasks.Sampling(steps=steps), torch.Generator().manual_seed(0))
     return {"seconds": time.process_time() - begun, "memory": peak() - before, "megapixels": side * side / 1e6}
 
 
@@ -58,15 +58,17 @@ def main() -> None:
     parser.add_argument("photo")
     parser.add_argument("--tasks", default="super-resolution,deblur")
     parser.add_argument("--sides", default="256,512,1000,1732")
+    parser.add_argument("--steps", type=int, help="denoising steps; default: the task's own")
     parser.add_argument("--one", action="store_true", help="measure in this process and print JSON")
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(args.photo, args.tasks, int(args.sides))))
+        print(json.dumps(measure(args.photo, args.tasks, int(args.sides), args.steps)))
         return
     print("| task | megapixels | CPU seconds | seconds per megapixel | memory, MB |\n|---|---|---|---|---|")
     for task in args.tasks.split(","):
         for side in args.sides.split(","):
             command = [sys.executable, "-m", "benchmarks.restore_cost", args.photo, "--one"]
+            command += [] if args.steps is None else ["--steps", str(args.steps)]
             text = subprocess.run(
                 [*command, "--tasks", task, "--sides", side], check=True, capture_output=True, text=True
             ).stdout

@@ -54,8 +54,8 @@ def main() -> None:
     lite0.load_state_dict(load_weights("lite0"))
     lite0.eval()
     runs: list[tuple[str, str, dict[str, object]]] = [("half-quadratic", "warm", {})]
-    for start, options in (("warm", {}), ("full", {"start": SIGMA_MAX})):
-        runs += [("gdp", start, {"method": "gdp", "respaced": True, "steps": n, **options}) for n in STEPS]
+    for start, level in (("warm", None), ("full", SIGMA_MAX)):
+        runs += [("gdp", start, {"method": "gdp", "respaced": True, "steps": n, "start": level}) for n in STEPS]
     lines = [HEAD, "|" + "---|" * 9]
     for name in args.tasks.split(","):
         for method, start, options in runs:

@@ -137,8 +137,8 @@ class Overview:
 
     def __call__(self, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
         variance = posterior_variance(sigma, self.deviation)
-        size = self.small.shape[-2:]
-        apart = self.small - F.adaptive_avg_pool2d(clean, size)
+        height, width = self.small.shape[-2:]
+        apart = self.small - F.adaptive_avg_pool2d(clean, (height, width))
         far = F.interpolate(apart, size=clean.shape[-2:], mode="bicubic", align_corners=False)
         return self.inner(x, clean + variance / (variance + OVERVIEW_ERROR**2) * far, sigma)
 

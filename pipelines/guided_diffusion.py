@@ -213,9 +213,10 @@ def convert(source: Path, goal: Path, head_channels: int = 64, schedule: str = "
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         raise ModelUnavailableError(f"expected a state dict of tensors in {source}, got another kind")
     layout = layout_of(weights)
-    unet = UNet2DModel(**unet_config(layout, head_channels))
+    unet: Any = UNet2DModel(**unet_config(layout, head_channels))
     unet.load_state_dict(converted(weights, layout, head_channels))
     unet.save_pretrained(goal / "unet", safe_serialization=True)
     betas = {"linear": "linear", "cosine": "squaredcos_cap_v2"}[schedule]
     kind = "learned_range" if layout.out_channels == 6 else "fixed_small"
-    DDPMScheduler(beta_schedule=betas, variance_type=kind).save_pretrained(goal / "scheduler")
+    scheduler: Any = DDPMScheduler(beta_schedule=betas, variance_type=kind)
+    scheduler.save_pretrained(goal / "scheduler")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import InputError
@@ -34,8 +35,21 @@ TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-li
 METHODS = ("half-quadratic", "gdp", "gdp-xt")
 LEVELS = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}  # where super-resolution starts, by factor
 PARTS = {"blur": 1, "disk": 1, "motion": 2, "downsample": 1, "noise": 1, "jpeg": 1}  # numbers of a composition's parts
+LEAST_SIDE = 8  # pixels of a reduced photo
 FAR = 0.5  # level from which sampling makes up more than windows agree on
 LEAST_NOISE = 0.005  # σ, [-1, 1]: below this the prior was not trained
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A restoration of the whole photo at a small size, from `level` in `steps`: its long side, pixels."""
+
+    side: int
+    level: float
+    steps: int
+
+
+COLOURS = Sketch(16, 2.0, 20)  # the prior knows colours of things only where they are a few pixels
 
 
 @dataclass(frozen=True)
@@ -43,8 +57,8 @@ class Plan:
     """One restoration. start (N, 3, H, W): where sampling begins, at level `level`, going down to `least`.
 
     steps: denoising steps unless told. guided False: y itself lies at `level`, plain reverse diffusion from
-    it is already the posterior. overview: what is lost reaches farther than a window. estimated: what was measured
-    from the picture.
+    it is already the posterior. overview: what is lost reaches farther than a window. sketch: what is lost reaches
+    over the whole photo, and only shows at a small size. estimated: what was measured from the picture.
     """
 
     measurement: Measurement
@@ -56,6 +70,7 @@ class Plan:
     guided: bool = True
     quality: QualityTerms | None = None
     overview: bool = False
+    sketch: Sketch | None = None
     estimated: dict[str, float] = field(default_factory=dict)
 
     def cut(self, box: Box) -> Plan:
@@ -68,7 +83,8 @@ class Plan:
     def reduced(self, scale: float) -> Plan:
         """The same of the photo at `scale` < 1 of its size."""
         measurement = self.measurement.reduced(scale)
-        return replace(self, measurement=measurement, start=measurement.operator.start(measurement.y), quality=None)
+        start = measurement.operator.start(measurement.y)
+        return replace(self, measurement=measurement, start=start, quality=None, sketch=None)
 
 
 @dataclass(frozen=True)
@@ -120,14 +136,31 @@ def run(
     else:
         sigmas = geometric(steps, level, min(plan.least, level)) if steps > 1 else [level, 0.0]
     correct = _correction(plan, sampling, window)
-    scale = window / max(plan.start.shape[-2:])
-    if correct is not None and plan.guided and scale < 1 and (plan.overview or level > FAR):
+    x, scale = plan.start, _scale(plan, window)
+    if correct is not None and plan.sketch is not None:
+        small = _sketched(denoiser, plan, plan.sketch, generator)
+        apart = small - F.adaptive_avg_pool2d(x, (small.shape[-2], small.shape[-1]))
+        x = x + F.interpolate(apart, size=x.shape[-2:], mode="bicubic", align_corners=False)
+        correct = Overview(correct, small, plan.deviation)
+    elif correct is not None and plan.guided and scale < 1 and (plan.overview or level > FAR):
         small = run(denoiser, plan.reduced(scale), sampling, generator, window=window)
         correct = Overview(correct, small, plan.deviation)
     noise = temperature * level if plan.guided else math.sqrt(max(0.0, level**2 - plan.level**2))
-    x = plan.start + noise * noise_like(plan.start, generator) if noise else plan.start
+    if noise:
+        x = x + noise * noise_like(x, generator)
     denoiser = Windowed(denoiser, window)
     return sample(denoiser, correct, x, sigmas, generator, temperature=temperature, on_step=on_step)
+
+
+def _scale(plan: Plan, side: int) -> float:
+    """What makes a photo's long side `side`, but its short one no less than the network needs."""
+    height, width = plan.start.shape[-2:]
+    return min(1.0, max(side / max(height, width), LEAST_SIDE / min(height, width)))
+
+
+def _sketched(denoiser: Denoiser, plan: Plan, sketch: Sketch, generator: torch.Generator) -> Tensor:
+    small = replace(plan.reduced(_scale(plan, sketch.side)), level=sketch.level, steps=sketch.steps, overview=False)
+    return run(denoiser, small, Sampling(), generator)
 
 
 def _correction(plan: Plan, sampling: Sampling, window: int) -> Correction | None:
@@ -180,7 +213,7 @@ def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) ->
 def colorize(y: Tensor) -> Plan:
     """y (1, 1, H, W): luma."""
     operator = Grey()
-    return Plan(Measurement(operator, y), operator.start(y), 0.3, 0.03, 6, 0.3, overview=True)
+    return Plan(Measurement(operator, y), operator.start(y), 0.3, 0.03, 6, 0.3, sketch=COLOURS)
 
 
 def inpaint(y: Tensor, mask: Tensor) -> Plan:
@@ -218,7 +251,9 @@ def compose(y: Tensor, text: str) -> Plan:
             linear.append(Downsample(int(values[0])))
             level = max(level, LEVELS.get(int(values[0]), 0.3))
         else:
-            kernels = {"blur": gaussian_kernel, "disk": disk_kernel, "motion": motion_kernel}
+            kernels: dict[str, Callable[..., Tensor]] = {
+                "blur": gaussian_kernel, "disk": disk_kernel, "motion": motion_kernel,
+            }  # fmt: skip
             linear.append(Blur(kernels[name](*values)))
             level = deviation = 0.3
     level = max(level, math.sqrt(variance))

@@ -19,6 +19,7 @@ from torch import Tensor
 from restore.pipelines.denoiser import Denoiser
 
 SIDE, OVERLAP = 512, 64  # pixels
+GRID = 8  # pixels: windows of the network begin at multiples, so that its coarse cells lie as in the whole photo
 
 Box = tuple[EllipsisType, slice, slice]  # the window of an image (…, H, W): image[box]
 
@@ -32,7 +33,7 @@ class Windowed:
     overlap: int = OVERLAP
 
     def denoise(self, noisy: Tensor, sigma: Tensor) -> Tensor:
-        return blended(noisy, lambda box: self.inner.denoise(noisy[box], sigma), self.side, self.overlap)
+        return blended(noisy, lambda box: self.inner.denoise(noisy[box], sigma), self.side, self.overlap, GRID)
 
 
 def blended(
@@ -52,7 +53,7 @@ def blended(
 
 
 def boxes(height: int, width: int, side: int, overlap: int, unit: int = 1) -> list[Box]:
-    """Windows of about `side` that cover the image, begin at multiples of `unit` and share at least `overlap`."""
+    """Windows of `side` at most that cover the image, begin at multiples of `unit` and share at least `overlap`."""
     rows, columns = (_spans(length, side, overlap, unit) for length in (height, width))
     return [(..., row, column) for row, column in product(rows, columns)]
 
@@ -60,8 +61,10 @@ def boxes(height: int, width: int, side: int, overlap: int, unit: int = 1) -> li
 def _spans(length: int, side: int, overlap: int, unit: int) -> list[slice]:
     if length <= side:
         return [slice(0, length)]
-    side -= side % unit
-    count = 1 + -(-(length - side) // (side - overlap - unit))
+    shared = overlap + unit  # a start rounded down may cost a unit of overlap
+    count = -(-(length - shared) // (side - side % unit - shared))
+    side = -(-(length + (count - 1) * shared) // count)  # as small as so many windows can be
+    side += -side % unit
     starts = [i * (length - side) // (count - 1) // unit * unit for i in range(count)]
     return [slice(start, start + side) for start in starts[:-1]] + [slice(starts[-1], length)]
 

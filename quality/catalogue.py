@@ -90,7 +90,9 @@ AGAINST_TRUTH = {
     "psnr_outside": Measure(
         "PSNR outside", "higher", "PSNR over the pixels outside the mask; absent where nothing differs."
     ),
-    "ssim_outside": Measure("SSIM outside", "higher", "SSIM over windows centred outside the mask."),
+    "ssim_outside": Measure(
+        "SSIM outside", "higher", "SSIM over windows centred outside the mask; at its edge they reach in."
+    ),
     "lpips": Measure(
         "LPIPS", "lower", "Learned perceptual distance (Zhang 2018); only with the lpips package installed."
     ),

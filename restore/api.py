@@ -300,9 +300,16 @@ class Engine:
             assert given is not None  # one of prompt, mask, box and point was given
             hole, source = given, "mask" if mask is not None else "box"
         check_mask(hole, photo.size)
-        people = [i.mask for i in self._grounder.find(pixels, (), True)]
-        penalty = (np.any(people, axis=0) & ~hole).astype(np.float32) * PENALTY if people else None
+        alive = self._alive(pixels)
+        penalty = (alive & ~hole).astype(np.float32) * PENALTY if alive.any() else None
         return hole, source, barred, penalty
+
+    def _alive(self, pixels: Image) -> Mask:
+        """People and animals: a fill that copies them puts a second head or tail where none was."""
+        looks = self._grounder.look(pixels)
+        found = self._grounder.find_in(looks, (), True)
+        found += self._grounder.find_in(looks, Vocabulary.load().lookup("animal").classes, False)
+        return np.any([np.zeros(pixels.shape[:2], bool), *(i.mask for i in found)], axis=0)
 
     def _repair(
         self,

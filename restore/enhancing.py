@@ -230,7 +230,7 @@ def _with_terms(plan: Plan, terms: dict[str, float] | None, target: float) -> Pl
         if name not in TERMS or not 0 <= weight < float("inf"):
             raise InputError(f"expected a weight of at least 0 of {', '.join(TERMS)}, got {name} = {weight:g}")
     quality = replace(plan.quality or QualityTerms(target=target), reference=plan.start, **terms)
-    return replace(plan, quality=quality)
+    return replace(plan, quality=quality if any(getattr(quality, name) for name in TERMS) else None)
 
 
 def _photos(image: Any, task: str) -> list[Photo]:

@@ -75,8 +75,7 @@ def suite_page(page: Page, artifacts: Artifacts) -> str:
         more=f"The {len(shown)} worst of {len(page.rows)} pictures are shown." if left else "",
         low=f"rgb{HEAT[0]}",
         high=f"rgb{HEAT[1]}",
-        notes="".join(f"<li>{_text(note)}</li>" for note in page.notes),
-        terms="".join(_term(key) for key in dict.fromkeys([*page.summary, *page.data.get("terms", ())])),
+        closing=_closing(page.notes, [key for key in page.data.get("terms", ()) if key not in page.summary]),
         json=json.dumps(page.data.get("json", {}))
         .replace("<", "\\u003c")
         .replace(">", "\\u003e")
@@ -173,7 +172,8 @@ def _card(index: int, row: Row, keys: Sequence[str], page: Page, artifacts: Arti
     size = f"{row['width']} × {row['height']}" if row.get("width") else ""
     value = f"{number(row.get(page.order))} {_text(_title(page.order))}"
     return (
-        f'<details class="card" {values}><summary>{picture}{badge}<span class="name">{_text(path.name)}</span>'
+        f'<details class="card" {values}><summary>{picture}{badge}'
+        f'<span class="name" title="{_text(path.name)}">{_text(path.name)}</span>'
         f'<span class="value">{value}</span></summary><div class="drill">{overlay}<table>{numbers}</table>'
         f'<p class="soft">{_text(path)} {size}</p></div></details>'
     )
@@ -189,6 +189,15 @@ def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
         f"<section><h2>{_text(heading)}</h2><div class='scroll'><table class='figures'><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div></section>"
     )
+
+
+def _closing(notes: Sequence[str], terms: Sequence[str]) -> str:
+    """Notes, and definitions of what the table of measures does not define; nothing where there are none."""
+    if not notes and not terms:
+        return ""
+    told = f"<ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul>" if notes else ""
+    defined = f'<dl class="terms">{"".join(_term(key) for key in terms)}</dl>' if terms else ""
+    return f"<section><h2>Definitions and notes</h2>{told}{defined}</section>"
 
 
 def _term(key: str) -> str:

@@ -273,7 +273,7 @@ def test_damaged_memory_and_missing_folders_are_plain_errors(folders: Path, tmp_
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """good/: unusual pictures that can be measured; bad/: files that cannot; truth/: references, one of another size."""
+    """good/: unusual pictures; bad/: files that cannot be measured; truth/: references, one of another size."""
     root = tmp_path_factory.mktemp("odd")
     for name in ("good", "bad", "truth"):
         (root / name).mkdir()

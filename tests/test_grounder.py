@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.fill import Photo
+from benchmarks.new_objects import Fill, new_objects
 from restore.backbone import Lite0
-from restore.grounding.grounder import _components, _outline
+from restore.grounding.grounder import Instance, _components, _outline
 from restore.grounding.segmenter import Segmenter, click_map
+from restore.grounding.vocabulary import Entry
+from restore.training.grounder import countable, segmentation_loss
+from restore.training.scenes import Cutout, Scene, _paste_group
 
 
 def test_click_map_peaks_at_the_click_and_has_the_width_of_its_sigma():
@@ -69,3 +75,90 @@ def test_a_click_gives_the_part_under_it(engine):
     inside = found.mask[40:110, 60:130].mean()
     outside = found.mask[:, 150:].mean()
     assert inside > outside
+
+
+def test_many_words_share_one_encoding(engine):
+    """`find_in` on shared encodings is `find`, for classes and for people."""
+    grounder = engine._grounder
+    image = np.full((60, 224, 3), 90, np.uint8)
+    image[10:50, 60:120] = (240, 180, 20)
+    looks = grounder.look(image)
+    for classes, person in ((tuple(range(1000)), False), ((), True)):
+        alone, shared = grounder.find(image, classes, person), grounder.find_in(looks, classes, person)
+        assert [i.score for i in alone] == [i.score for i in shared]
+        assert all((a.mask == b.mask).all() for a, b in zip(alone, shared, strict=True))
+
+
+def test_weak_evidence_is_refused_before_decoding(engine, monkeypatch):
+    """A word whose evidence alone is below the least score costs no decoding."""
+    grounder = engine._grounder
+    looks = grounder.look(np.full((96, 96, 3), 127, np.uint8))
+    most = torch.stack([f.logits.float().softmax(1).amax((0, 2, 3)) for f in looks.features]).amax(0)
+    weakest = int(most.argmin())
+    monkeypatch.setattr(grounder, "_decode", lambda *_: pytest.fail("decoded"))
+    assert grounder.find_in(looks, (weakest,), False) == []
+
+
+class _Seen:
+    """A grounder that sees given masks in given photos."""
+
+    def __init__(self, seen: list[tuple[np.ndarray, int, np.ndarray]]) -> None:
+        self.seen = seen
+
+    def look(self, image: np.ndarray) -> np.ndarray:
+        return image
+
+    def find_in(self, looks: np.ndarray, classes: tuple[int, ...], person: bool) -> list[Instance]:
+        key = -1 if person else classes[0]
+        return [Instance(mask, 0.9) for image, k, mask in self.seen if image is looks and k == key]
+
+
+def _box(y: int, x: int, side: int) -> np.ndarray:
+    mask = np.zeros((60, 60), bool)
+    mask[y : y + side, x : x + side] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "removed", "count"),
+    [
+        (None, _box(20, 20, 10), False, 1),  # only in the fill
+        (_box(20, 20, 10), _box(21, 20, 10), False, 0),  # was there
+        (_box(40, 40, 10), _box(20, 20, 10), False, 1),  # another one was there, elsewhere
+        (_box(20, 20, 10), _box(20, 20, 10), True, 1),  # was to be removed
+        (None, _box(20, 0, 20), False, 0),  # stands mainly beside the hole
+    ],
+)
+def test_a_new_object_stands_in_the_hole_and_was_not_there(before, after, removed, count):
+    photo = Photo("p", np.zeros((60, 60, 3), np.uint8), _box(15, 15, 30))
+    fill, cat = np.ones_like(photo.image), Entry("cat", (281,), False, 1.0)
+    seen = [(fill, 281, after)] + ([] if before is None else [(photo.image, 281, before)])
+    found = new_objects(_Seen(seen), {"cat": cat}, Fill(photo, cat if removed else None, fill))
+    assert len(found) == count
+
+
+def test_unlabelled_people_are_no_negatives():
+    """Where labels are incomplete, "nobody" counts half, and nothing where the network sees somebody."""
+    logits, target = torch.tensor([[[[3.0, -3.0, 3.0, -3.0]]]]), torch.tensor([[[[0.0, 0.0, 1.0, 1.0]]]])
+    assert countable(logits, target, torch.tensor([0.0])).flatten().tolist() == [0.0, 0.5, 1.0, 1.0]
+    assert countable(logits, target, torch.tensor([1.0])).flatten().tolist() == [1.0, 1.0, 1.0, 1.0]
+    doubt = torch.tensor([[[[9.0, -9.0, 9.0, 9.0]]]])
+    spared = segmentation_loss(doubt, target, countable(doubt, target, torch.tensor([0.0])))
+    blamed = segmentation_loss(doubt, target, torch.ones_like(target))
+    assert spared.item() < 0.01 < blamed.item()
+
+
+def test_a_group_of_pasted_people_has_disjoint_masks_of_what_is_visible():
+    rng = np.random.default_rng(0)
+    cuts = []
+    for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250)):
+        mask = np.zeros((90, 40), np.uint8)
+        mask[5:85, 8:32] = 1
+        cuts.append(Cutout("p", np.full((90, 40, 3), colour, np.uint8), mask, "human", ("person",)))
+    for _ in range(8):
+        scene = Scene(np.zeros((128, 128, 3), np.uint8), [], [], complete=True)
+        _paste_group(scene, cuts, [0, 1, 2], rng)
+        assert np.sum(scene.instances, axis=0).max() == 1
+        for mask, kind in zip(scene.instances, scene.kinds, strict=True):
+            core = cv2.erode(mask.astype(np.uint8), np.ones((5, 5))) > 0
+            assert (scene.image[core].argmax(1) == kind).all()

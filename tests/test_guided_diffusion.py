@@ -1,4 +1,4 @@
-"""Guided-diffusion checkpoints: the layout's forward pass, written here on the checkpoint's own keys, is the reference."""
+"""Guided-diffusion checkpoints, against that layout's forward pass written here on the checkpoint's own keys."""
 
 from __future__ import annotations
 

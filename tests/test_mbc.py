@@ -47,7 +47,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def recipe(*entries: str) -> dict[str, Any]:
-    return load_recipe("mbc") | {"checkpoints": list(entries), "network": SHAPE, "fit_steps": 120, "size": 96}
+    return load_recipe("mbc") | {"checkpoints": list(entries), "network": SHAPE, "fit_steps": 60, "size": 64}
 
 
 def test_scores_follow_the_samples_that_checkpoints_had(

@@ -169,3 +169,35 @@ def test_the_overview_sets_low_frequencies_and_leaves_the_others():
 def cv2_smooth(x: torch.Tensor) -> torch.Tensor:
     image: NDArray[np.float32] = x[0].permute(1, 2, 0).numpy()
     return torch.from_numpy(cv2.GaussianBlur(image, (0, 0), 6)).permute(2, 0, 1)[None]
+
+
+class Reddish:
+    """Knows one thing, and only at a small size: that everything is red."""
+
+    def denoise(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        if min(noisy.shape[-2:]) > 16:
+            return noisy
+        return torch.tensor([0.5, -0.5, -0.5])[None, :, None, None].expand_as(noisy)
+
+
+@pytest.mark.parametrize("shape", [(64, 150), (200, 9)])
+def test_colours_come_from_a_sketch_of_the_whole_photo(shape):
+    y = torch.zeros(1, 1, *shape)
+    plan = tasks.colorize(y)
+    result = tasks.run(Reddish(), plan, tasks.Sampling(), torch.Generator(), window=96)
+    assert result.shape == (1, 3, *shape)
+    assert float(result[:, 0].mean()) > float(result[:, 1].mean()) + 0.3
+    assert float((Grey().forward(result) - y).abs().max()) < 0.01
+
+
+def test_a_long_photo_is_not_reduced_below_what_the_network_needs():
+    seen: list[int] = []
+
+    class Small:
+        def denoise(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            seen.append(min(noisy.shape[-2:]))
+            return noisy
+
+    plan = tasks.inpaint(torch.zeros(1, 3, 16, 400), torch.zeros(1, 1, 16, 400))
+    tasks.run(Small(), plan, tasks.Sampling(steps=1), torch.Generator(), window=96)
+    assert min(seen) == 8

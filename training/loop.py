@@ -45,8 +45,12 @@ class Task(nn.Module):
     """
 
     net: nn.Module
-    critic: nn.Module | None = None  # trained and checkpointed beside net, neither averaged nor exported
+    critic: nn.Module | None  # trained and checkpointed beside net, neither averaged nor exported
     slow: ClassVar[dict[str, float]] = {}  # prefix of parameter names in net → share of the learning rate
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic = None
 
     def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
         """CPU tensors, the first one's length = samples. Depends on `rng` and `progress` in [0, 1] only."""

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from restore.assessing import Assessor, Item
 
 SCHEMA = "restore.rank/1"
+OVERALL = (
+    "Overall is the mean over quality, score, natural and giqa_gmm, as far as there, of the share of the other "
+    "pictures that a picture beats: 0 last in all, 100 first in all."
+)
 GRADES = ("quality", "score", "natural", "giqa_gmm")  # what "overall" is made of, where measured
 BY = ("overall", "quality", "score", "natural", "par_image", "sharpness", "noise", "giqa_gmm", "giqa_knn", "giqa_mbc")
 
@@ -124,7 +128,7 @@ def _write_page(
         summary=report["summary"],
         order=report["by"],
         facts={"Pictures": str(len(rows)), "Kept": str(kept), "Left out": str(len(failed))},
-        notes=[f"Left out: {entry['error']}" for entry in failed],
+        notes=[OVERALL, *(f"Left out: {entry['error']}" for entry in failed)],
         marks={row["image"]: "rejected" for row in rows if not row["kept"]},
         data={"json": report},
     )
