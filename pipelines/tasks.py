@@ -26,7 +26,7 @@ from restore.pipelines.guidance import (
 from restore.pipelines.half_quadratic import HalfQuadratic
 from restore.pipelines.jpeg import Compressed, Jpeg
 from restore.pipelines.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
-from restore.pipelines.lighting import Lighting, noise_level
+from restore.pipelines.lighting import Lighting, blotch_level, noise_level
 from restore.pipelines.quality_terms import QualityTerms
 from restore.pipelines.schedules import ddpm, geometric, warm
 from restore.pipelines.windows import SIDE, Box, Windowed
@@ -36,6 +36,7 @@ METHODS = ("half-quadratic", "gdp", "gdp-xt")
 LEVELS = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}  # where super-resolution starts, by factor
 PARTS = {"blur": 1, "disk": 1, "motion": 2, "downsample": 1, "noise": 1, "jpeg": 1}  # numbers of a composition's parts
 LEAST_SIDE = 8  # pixels of a reduced photo
+SILENT = 1 / 127.5  # finest noise below one level: something smoothed it away, or there is none
 FAR = 0.5  # level from which sampling makes up more than windows agree on
 LEAST_NOISE = 0.005  # σ, [-1, 1]: below this the prior was not trained
 
@@ -205,7 +206,11 @@ def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) ->
         variance = 4 * ((y + 1) / 2).clamp(min=1 / 255) / peak
         level = math.sqrt(float(variance.mean()))
         return Plan(Measurement(Identity(), y, variance), y, level, LEAST_NOISE, 6, estimated={"peak": peak})
-    sigma = max(LEAST_NOISE, noise_level(y) if noise is None else noise)
+    if noise is None:
+        noise = noise_level(y)
+        if noise < SILENT:
+            noise = max(noise, blotch_level(y))
+    sigma = max(LEAST_NOISE, noise)
     plan = Measurement(Identity(), y, sigma**2)
     return Plan(plan, y, sigma, LEAST_NOISE, 1, guided=False, estimated={"noise": sigma * 127.5})
 

@@ -19,8 +19,8 @@ from restore.pipelines.degradations import Blur
 from restore.pipelines.denoiser import GaussianPrior
 from restore.pipelines.jpeg import Jpeg, estimate_quality
 from restore.pipelines.kernels import gaussian_kernel
-from restore.pipelines.lighting import Lighting, noise_level
-from restore.pipelines.tasks import TASKS, Sampling, low_light, run
+from restore.pipelines.lighting import Lighting, blotch_level, noise_level
+from restore.pipelines.tasks import TASKS, Sampling, denoise, low_light, run
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -213,6 +213,16 @@ def test_noise_levels_are_measured():
     noise = 0.2 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert noise_level(noise) == pytest.approx(0.2, rel=0.05)
     assert noise_level(torch.zeros(1, 3, 8, 8)) == 0
+
+
+def test_noise_that_was_smoothed_is_found_at_half_size():
+    fine = 0.1 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    assert blotch_level(fine) == pytest.approx(0.1, rel=0.25)
+    smooth = torch.nn.functional.avg_pool2d(fine, 5, 1, 2)
+    assert noise_level(smooth) < 0.2 * blotch_level(smooth) + 0.004
+    assert blotch_level(torch.linspace(-1, 1, 128).expand(1, 3, 128, 128)) < 1e-3
+    assert denoise(smooth).estimated["noise"] > 1.5
+    assert denoise(fine).estimated["noise"] == pytest.approx(12.75, rel=0.05)
 
 
 def call(*args: object):

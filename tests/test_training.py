@@ -160,7 +160,8 @@ def test_the_minutes_are_those_of_all_resumptions_together(tmp_path):
     assert first["finished"]
     assert first["step"] > 0
     assert timed(0.005, resume=True)["step"] == first["step"]
-    assert timed(0.01, resume=True)["step"] > first["step"]
+    more = first["minutes"] + 0.02  # a loaded machine overruns a tiny budget: count from what was used
+    assert timed(more, resume=True)["step"] > first["step"]
     steps_and_names = [(row[0], row[3]) for row in read_rows(tmp_path / "losses.csv")]
     assert len(set(steps_and_names)) == len(steps_and_names)
 
