@@ -221,7 +221,7 @@ def test_noise_that_was_smoothed_is_found_at_half_size():
     smooth = torch.nn.functional.avg_pool2d(fine, 5, 1, 2)
     assert noise_level(smooth) < 0.2 * blotch_level(smooth) + 0.004
     assert blotch_level(torch.linspace(-1, 1, 128).expand(1, 3, 128, 128)) < 1e-3
-    assert denoise(smooth).estimated["noise"] > 1.5
+    assert denoise(smooth).estimated["noise"] > 1.0
     assert denoise(fine).estimated["noise"] == pytest.approx(12.75, rel=0.05)
 
 

@@ -66,17 +66,21 @@ class Grounder:
         small, _ = _fit(image, side)
         return Looks(image, small, tuple(self._encode(x) for x in (small, *(_fit(image, m)[0] for m in more))))
 
-    def find_in(self, looks: Looks, classes: tuple[int, ...], person: bool) -> list[Instance]:
-        """`find` in a photo that is encoded already."""
+    def find_in(
+        self, looks: Looks, classes: tuple[int, ...], person: bool, within: Mask | None = None
+    ) -> list[Instance]:
+        """`find` in a photo that is encoded already; only what stands mainly in the mask `within`, (H, W)."""
         prompt = self._prompt(looks, classes)
         presence = 1.0 if person else min(1.0, float(prompt.max()) / SURE)
         if presence < FOUND:
             return []
         image, coarse = looks.image, presence * self._probability(looks, prompt, person)
+        if person:
+            coarse = (coarse + self._mirrored(looks)) / 2
         parts = []
         for part in _components(coarse > REACH, LEAST_AREA):
             core = part & (coarse > CORE)
-            if not core.any():
+            if not core.any() or (within is not None and (part & within).sum() < 0.5 * part.sum()):
                 continue
             probability = self._zoom(image, part, classes, person, coarse)
             parts.append((probability, float(np.sort(probability[core])[-max(1, core.sum() // 2) :].mean())))
@@ -122,6 +126,13 @@ class Grounder:
         """Probability (H, W) of the prompted object, or of people."""
         logits = self._decode(looks.features[0], prompt, False)
         return _unfit(logits[person], looks.small, looks.image.shape)
+
+    def _mirrored(self, looks: Looks) -> Map:
+        """Probability (H, W) of people as the mirrored photo shows them: a second opinion on groups."""
+        small = np.ascontiguousarray(looks.small[:, ::-1])
+        mirror = Looks(looks.image, small, (self._encode(small),))
+        nothing = torch.zeros(1, 1, *mirror.features[0].stride16.shape[-2:], device=self.device)
+        return self._probability(mirror, nothing, person=True)[:, ::-1]
 
     def _zoom(self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: Map) -> Map:
         """Coarse probability averaged with a second look at the part's surroundings."""
