@@ -7,8 +7,9 @@ Example:
 Photos of --remove (X.jpg, X.mask.png of an object) are filled in the mask as a prompt would grow it, those of --fill
 in the mask as it is. A thing is new when it covers at least a twentieth of the hole, stands mainly in it, and the
 grounder does not see the same name there in the untouched photo; what was to be removed counts whatever was there.
-The grounder errs: the same question about the untouched photo, compressed once more, gives the share of "new" things
-where nothing was filled, to be held against the other. Made fills stay in OUT.
+The grounder errs, so look at sheet.png; for --fill the same question about the untouched photo, compressed once more,
+gives the share of "new" things where nothing was filled. (In photos of --remove the object itself stands in the hole.)
+Made fills stay in OUT.
 --fills: fills of --fill (X.png) made before. OUT gets new_objects.csv, table.md and sheet.png of what was found.
 """
 
@@ -141,18 +142,19 @@ def report(sets: dict[str, list[Fill]], grounder: Grounder, out: Path) -> float:
     entries = {name.strip(): Vocabulary.load().lookup(name) for name in OBJECTS}
     lines = ["| fills of | photos | with a new object | untouched photos with one |", "|---|---|---|---|"]
     found: list[New] = []
-    control: list[New] = []
     for name, fills in sets.items():
         new: list[New] = []
         none: list[New] = []
+        plain = [fill for fill in fills if fill.removed is None]
         for fill in tqdm(fills, desc=f"objects in {name}"):
             new += new_objects(grounder, entries, fill)
+        for fill in tqdm(plain, desc=f"objects in untouched {name}"):
             none += new_objects(grounder, entries, untouched(fill))
-        lines.append(f"| {name} | {len(fills)} | {share(fills, new):.1%} | {share(fills, none):.1%} |")
+        floor = f"{share(plain, none):.1%}" if plain else "–"
+        lines.append(f"| {name} | {len(fills)} | {share(fills, new):.1%} | {floor} |")
         found += new
-        control += none
     fills = [fill for group in sets.values() for fill in group]
-    lines.append(f"| all | {len(fills)} | {share(fills, found):.1%} | {share(fills, control):.1%} |")
+    lines.append(f"| all | {len(fills)} | {share(fills, found):.1%} | |")
     (out / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
     with open(out / "new_objects.csv", "w", newline="") as file:

@@ -93,7 +93,7 @@ def test_weak_evidence_is_refused_before_decoding(engine, monkeypatch):
     """A word whose evidence alone is below the least score costs no decoding."""
     grounder = engine._grounder
     looks = grounder.look(np.full((96, 96, 3), 127, np.uint8))
-    most = torch.stack([f.logits.float().softmax(1).amax((0, 2, 3)) for f in looks.features]).amax(0)
+    most = torch.stack([f.probabilities().amax((0, 2, 3)) for f in looks.features]).amax(0)
     weakest = int(most.argmin())
     monkeypatch.setattr(grounder, "_decode", lambda *_: pytest.fail("decoded"))
     assert grounder.find_in(looks, (weakest,), False) == []

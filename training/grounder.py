@@ -55,7 +55,7 @@ def classes_of(net: Segmenter, cut: Cutout, count: int = 8) -> list[int]:
     cells = F.adaptive_avg_pool2d(
         torch.from_numpy(cv2.resize((cut.mask > 0).astype(np.float32), (256, 256)))[None, None], 8
     )
-    return (f.logits.softmax(1) * cells).sum((0, 2, 3)).topk(count).indices.tolist()
+    return (f.probabilities() * cells).sum((0, 2, 3)).topk(count).indices.tolist()
 
 
 def known_classes(net: Segmenter, cuts: list[Cutout], path: Path) -> list[list[int]]:
@@ -175,7 +175,7 @@ class GrounderTask(Task):
     def _predict(self, net: Segmenter, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         image, is_click = batch["image"].to(memory_format=torch.channels_last), batch["is_click"]
         f, cells = net.encode(image), image.shape[-1] // 16
-        evidence = (f.logits.float().softmax(1) * batch["classes"][:, :, None, None]).sum(1, keepdim=True)
+        evidence = (f.probabilities() * batch["classes"][:, :, None, None]).sum(1, keepdim=True)
         evidence = F.interpolate(evidence, size=(cells, cells), mode="bilinear", align_corners=False).clamp(0, 1)
         most = (1 / evidence.amax((1, 2, 3)).clamp(min=1e-6)).clamp(min=1)
         evidence = evidence * torch.minimum(batch["gain"], most)[:, None, None, None]

@@ -59,24 +59,25 @@ class Grounder:
 
     def find(self, image: Image, classes: tuple[int, ...], person: bool) -> list[Instance]:
         """Instances of ImageNet `classes` (any of them), or of people, best first; none = empty list."""
-        return self.find_in(self.look(image, () if person else EVIDENCE_SIDES), classes, person)
+        return self.find_in(self.look(image, people_only=person), classes, person)
 
-    def look(self, image: Image, more: tuple[int, ...] = EVIDENCE_SIDES, side: int = SIDE) -> Looks:
-        """Encode a photo for `find_in`, at long side `side` and, where classes are looked for, `more`."""
-        small, _ = _fit(image, side)
-        return Looks(image, small, tuple(self._encode(x) for x in (small, *(_fit(image, m)[0] for m in more))))
+    def look(self, image: Image, *, people_only: bool = False) -> Looks:
+        """Encode a photo for `find_in`."""
+        small, _ = _fit(image, SIDE)
+        if people_only:
+            return Looks(image, small, (self._encode(small, classify=False),))
+        return Looks(
+            image, small, tuple(self._encode(x) for x in (small, *(_fit(image, m)[0] for m in EVIDENCE_SIDES)))
+        )
 
     def find_in(
         self, looks: Looks, classes: tuple[int, ...], person: bool, within: Mask | None = None
     ) -> list[Instance]:
         """`find` in a photo that is encoded already; only what stands mainly in the mask `within`, (H, W)."""
-        prompt = self._prompt(looks, classes)
-        presence = 1.0 if person else min(1.0, float(prompt.max()) / SURE)
+        prompt, presence = self._prompt(looks, classes, person)
         if presence < FOUND:
             return []
         image, coarse = looks.image, presence * self._probability(looks, prompt, person)
-        if person:
-            coarse = (coarse + self._mirrored(looks)) / 2
         parts = []
         for part in _components(coarse > REACH, LEAST_AREA):
             core = part & (coarse > CORE)
@@ -94,7 +95,7 @@ class Grounder:
     def at(self, image: Image, point: tuple[int, int]) -> Instance:
         """The object under a click at pixel x, y."""
         small, scale = _fit(image, SIDE)
-        f = self._encode(small)
+        f = self._encode(small, classify=False)
         h, w = f.stride16.shape[-2:]
         cell = torch.tensor([[point[0], point[1]]], device=self.device).float() * scale / 16
         logit, _ = self._decode(f, click_map(cell, h, w), True)
@@ -103,7 +104,7 @@ class Grounder:
         x, y, zw, zh = zoom
         crop = np.ascontiguousarray(image[y : y + zh, x : x + zw])
         small, scale = _fit(crop, ZOOM_SIDE)
-        f = self._encode(small)
+        f = self._encode(small, classify=False)
         h, w = f.stride16.shape[-2:]
         cell = torch.tensor([[point[0] - x, point[1] - y]], device=self.device).float() * scale / 16
         logit, _ = self._decode(f, click_map(cell, h, w), True)
@@ -115,35 +116,31 @@ class Grounder:
         mask = mask & (labels == labels[point[1], point[0]]) if mask[point[1], point[0]] else mask
         return Instance(mask, float(probability[point[1], point[0]]))
 
-    def _prompt(self, looks: Looks, classes: tuple[int, ...]) -> Tensor:
-        """Evidence of the classes at the first size's cells, the greatest of all sizes, (1, 1, H/16, W/16)."""
+    def _prompt(self, looks: Looks, classes: tuple[int, ...], person: bool) -> tuple[Tensor, float]:
+        """Evidence of the classes at the first size's cells, the greatest of all sizes, (1, 1, H/16, W/16); and how
+        sure it makes that one is there, in [0, 1]. People need none: zeros and 1."""
         cells = looks.features[0].stride16.shape[-2:]
+        if person:
+            return torch.zeros(1, 1, *cells, device=self.device), 1.0
         maps = [f.evidence(list(classes)) for f in looks.features]
         maps = [F.interpolate(m, size=cells, mode="bilinear", align_corners=False) for m in maps]
-        return torch.stack(maps).amax(0).clamp(0, 1)
+        prompt = torch.stack(maps).amax(0).clamp(0, 1)
+        return prompt, min(1.0, float(prompt.max()) / SURE)
 
     def _probability(self, looks: Looks, prompt: Tensor, person: bool) -> Map:
         """Probability (H, W) of the prompted object, or of people."""
         logits = self._decode(looks.features[0], prompt, False)
         return _unfit(logits[person], looks.small, looks.image.shape)
 
-    def _mirrored(self, looks: Looks) -> Map:
-        """Probability (H, W) of people as the mirrored photo shows them: a second opinion on groups."""
-        small = np.ascontiguousarray(looks.small[:, ::-1])
-        mirror = Looks(looks.image, small, (self._encode(small),))
-        nothing = torch.zeros(1, 1, *mirror.features[0].stride16.shape[-2:], device=self.device)
-        return self._probability(mirror, nothing, person=True)[:, ::-1]
-
     def _zoom(self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: Map) -> Map:
         """Coarse probability averaged with a second look at the part's surroundings."""
         x, y, w, h = self._crop_box(part, image.shape)
         out = np.zeros_like(coarse)
         crop = np.ascontiguousarray(image[y : y + h, x : x + w])
-        looks = self.look(crop, (), ZOOM_SIDE)
-        prompt = self._prompt(looks, classes)
-        fine = self._probability(looks, prompt, person)
-        if not person:
-            fine = fine * min(1.0, float(prompt.max()) / SURE)
+        small, _ = _fit(crop, ZOOM_SIDE)
+        looks = Looks(crop, small, (self._encode(small, classify=not person),))
+        prompt, presence = self._prompt(looks, classes, person)
+        fine = presence * self._probability(looks, prompt, person)
         near = cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(2, max(w, h) // 16))
         out[y : y + h, x : x + w] = (coarse[y : y + h, x : x + w] + fine) / 2
         return out * near
@@ -161,11 +158,11 @@ class Grounder:
         return x0, y0, min(shape[1], x + w + margin) - x0, min(shape[0], y + h + margin) - y0
 
     @torch.inference_mode()
-    def _encode(self, small: Image) -> Features:
+    def _encode(self, small: Image, classify: bool = True) -> Features:
         h, w = small.shape[:2]
         padded = cv2.copyMakeBorder(small, 0, -h % 32, 0, -w % 32, cv2.BORDER_REPLICATE)
         x = torch.from_numpy(padded).to(self.device).permute(2, 0, 1)[None].float() / 255
-        return self.net.encode(x.contiguous(memory_format=torch.channels_last))
+        return self.net.encode(x.contiguous(memory_format=torch.channels_last), classify)
 
     @torch.inference_mode()
     def _decode(self, f: Features, prompt: Tensor, click: bool) -> tuple[Tensor, Tensor]:

@@ -29,11 +29,17 @@ class Features:
     stride8: Tensor  # (N, 40, H/8, W/8)
     stride16: Tensor  # (N, 112, H/16, W/16)
     stride32: Tensor  # (N, 320, H/32, W/32), tuned
-    logits: Tensor  # (N, 1000, H/32, W/32), the classifier's at every cell
+    logits: Tensor | None  # (N, 1000, H/32, W/32), the classifier's at every cell; None = not asked for
+
+    def probabilities(self) -> Tensor:
+        """P(class) at every cell, (N, 1000, H/32, W/32). Raises ValueError where it was not asked for."""
+        if self.logits is None:
+            raise ValueError("expected features with logits, got none: encode(image, classify=True)")
+        return self.logits.float().softmax(1)
 
     def evidence(self, classes: list[int]) -> Tensor:
-        """P(any of `classes`) at every cell, (N, 1, H/32, W/32)."""
-        return self.logits.float().softmax(1)[:, classes].sum(1, keepdim=True)
+        """P(any of `classes`) at every cell, (N, 1, H/32, W/32). Raises as `probabilities` does."""
+        return self.probabilities()[:, classes].sum(1, keepdim=True)
 
 
 def click_map(points: Tensor, height: int, width: int, sigma: float = 1.0) -> Tensor:
@@ -62,17 +68,20 @@ class Segmenter(nn.Module):
         self.object = nn.Conv2d(48, 1, 3, padding=1)
         self.person = nn.Conv2d(48, 1, 3, padding=1)
 
-    def encode(self, image: Tensor) -> Features:
+    def encode(self, image: Tensor, classify: bool = True) -> Features:
+        """`classify`: with the evidence of classes; people and clicks do without."""
         with torch.no_grad():
             stride4, stride8, stride16 = self.lite0.features(image, TAPS)
-            last = stride16
-            for block in self.lite0.blocks[TAPS[-1] + 1 :]:
-                last = block(last)
-            logits = self.lite0.classify(self.lite0.embed(last))
+            logits = self._classify(stride16) if classify else None
         x = stride16
         for block in self.tuned:
             x = block(x)
         return Features(stride4, stride8, stride16, x, logits)
+
+    def _classify(self, stride16: Tensor) -> Tensor:
+        for block in self.lite0.blocks[TAPS[-1] + 1 :]:
+            stride16 = block(stride16)
+        return self.lite0.classify(self.lite0.embed(stride16))
 
     def decode(self, f: Features, prompt: Tensor, is_click: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at stride 4 of the prompted object and of people, (N, 1, H/4, W/4) each.
