@@ -154,7 +154,8 @@ def test_the_optimiser_follows_the_schedule(tmp_path):
 
 def test_the_minutes_are_those_of_all_resumptions_together(tmp_path):
     def timed(minutes: float, resume: bool) -> dict[str, Any]:
-        return run(LineTask, "line", RECIPE | {"steps": 10**9, "nan_from": 10**9}, [], tmp_path, minutes=minutes, resume=resume)
+        endless = RECIPE | {"steps": 10**9, "nan_from": 10**9}
+        return run(LineTask, "line", endless, [], tmp_path, minutes=minutes, resume=resume)
 
     first = timed(0.005, resume=False)
     assert first["finished"]
