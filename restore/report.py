@@ -28,8 +28,8 @@ from restore.mask import mask_box
 from restore.report_pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpeg_uri, outline_uri, profile
 
 if TYPE_CHECKING:
-    from restore.api import InpaintResult
     from restore.engine import PassRecord
+    from restore.results import InpaintResult
 
 PHOTO_SIDE = 1600  # long side of the pictures in the slider, pixels
 MOST_AREAS = 3  # holes shown in close-ups and maps, largest first

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from restore.api import Engine, InpaintResult
+    from restore.api import Engine
+    from restore.results import InpaintResult
     from restore.settings import Settings
 
 

@@ -1,0 +1,91 @@
+"""What a model that fills must offer the engine, and the embedded one.
+
+The engine knows areas, judgements and passes; a filler knows one model. Every model is a `Filler`: the loop, the
+reports and the guarantees are the same whichever is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from restore.engine import Area, Candidate, Image, Mask
+from restore.grounding.instruction import Instruction
+from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
+from restore.settings import Settings
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one pass asks of a filler.
+
+    instruction: what the user said, None for a bare mask, box or point. index: the pass, from 1; candidates are
+    numbered on over the passes, so that no two are alike. barred (h, w): known pixels never copied from; penalty
+    (h, w) ≥ 0: cost of copying a pixel; both of the area's window. on_candidate(k) is called after each fill.
+    """
+
+    settings: Settings
+    index: int
+    instruction: Instruction | None = None
+    barred: Mask | None = None
+    penalty: NDArray[np.float32] | None = None
+    on_candidate: Callable[[int], None] | None = None
+
+    @property
+    def seed(self) -> int:
+        """Of the pass: same settings, same bytes."""
+        return self.settings.seed * 1000003 + self.index
+
+    @property
+    def first(self) -> int:
+        """Number of the pass's first candidate."""
+        return (self.index - 1) * self.settings.candidates
+
+
+class Filler(Protocol):
+    """A model behind a name."""
+
+    def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
+        """`order.settings.candidates` pictures of the area's window that differ from it inside `todo` only."""
+        ...
+
+
+class BuiltinFiller:
+    """The embedded fill (pipelines/builtin.py)."""
+
+    def __init__(self, pipeline: BuiltinPipeline) -> None:
+        self.pipeline = pipeline
+
+    def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
+        count = order.settings.candidates
+        forbidden = area.hole & ~todo  # what an earlier pass made up
+        if order.barred is not None:
+            forbidden |= order.barred
+        output = self.pipeline(
+            as_tensor(area.image),
+            torch.from_numpy(todo)[None, None].float(),
+            generator=torch.Generator().manual_seed(order.seed),
+            strategies=[STRATEGIES[(order.first + k) % len(STRATEGIES)] for k in range(count)],
+            num_inference_steps=order.settings.steps,
+            barred=forbidden if forbidden.any() else None,
+            penalty=order.penalty,
+            callback_on_step_end=order.on_candidate,
+        )
+        return [Candidate(pasted(area.image, new, todo), output.confidence) for new in output.images]
+
+
+def as_tensor(image: Image) -> torch.Tensor:
+    """(1, 3, h, w) float32 in [0, 1] of an (h, w, 3) uint8 image."""
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+
+
+def pasted(image: Image, new: torch.Tensor, todo: Mask) -> Image:
+    """A copy of `image` (h, w, 3) with the pixels of `new` (3, h, w) in [0, 1] where `todo` says so."""
+    out = image.copy()
+    out[todo] = (new.permute(1, 2, 0).numpy()[todo] * 255 + 0.5).astype(np.uint8)
+    return out

@@ -1,0 +1,106 @@
+"""What the public calls return."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore.engine import Area, Mask, Outcome, PassRecord
+from restore.errors import InputError
+from restore.grounding.grounder import Instance
+from restore.image import Photo, save_photo, to_kind
+from restore.mask import mask_box
+from restore.settings import Settings
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """mask (H, W) bool: union of the chosen instances; score in [0, 1]; instances best first."""
+
+    mask: Mask
+    score: float
+    instances: list[Instance]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """par_hole is None without a mask; artifacts (H, W) float32: probability of a visible artifact.
+
+    scores: every measure by the names of `restore.quality.catalogue.PER_IMAGE`, the three above among them.
+    """
+
+    par_hole: float | None
+    par_image: float
+    quality: float
+    artifacts: NDArray[np.float32]
+    scores: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class InpaintResult:
+    """What `inpaint` and `refine` return. `image` is of the input's kind; `mask` (H, W) bool is what was repainted."""
+
+    photo: Photo
+    original: Photo
+    mask: Mask
+    mask_source: str
+    passes: list[PassRecord]
+    stop: str
+    settings: Settings
+    device: str
+    seconds: float
+    like: Any = field(repr=False)
+    outcome: Outcome = field(repr=False)
+
+    @property
+    def image(self) -> Any:
+        return to_kind(self.photo, self.like)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the picture with the input's metadata; the format follows the name's suffix."""
+        save_photo(self.photo, path, overwrite=overwrite)
+
+    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write one self-contained HTML page about this result."""
+        from restore.report import write_report
+
+        write_report(self, Path(path), overwrite=overwrite)
+
+    def save_passes(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the best picture after every pass as pass-00.png, pass-01.png, … into `folder` (made if absent)."""
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"expected a folder to write passes to, got {folder} ({error.strerror})") from None
+        for record, areas in zip(self.passes, self.outcome.history, strict=True):
+            photo = edited(self.original, areas, self.mask)
+            save_photo(photo, folder / f"pass-{record.index:02d}.png", overwrite=overwrite)
+
+    def summary(self, output: str | None = None) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        mask = {"source": self.mask_source, "pixels": int(self.mask.sum()), "box": list(mask_box(self.mask))}
+        return {
+            "output": output,
+            "model": self.settings.model,
+            "seed": self.settings.seed,
+            "device": self.device,
+            "mask": mask,
+            "passes": [asdict(record) for record in self.passes],
+            "stop": self.stop,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def edited(photo: Photo, areas: Sequence[Area], hole: Mask) -> Photo:
+    """The photo with the hole pixels of every area pasted in."""
+    edited = photo.pixels.copy()
+    for area in areas:
+        edited[area.window.slices][area.hole] = area.image[area.hole]
+    return photo.with_pixels(edited, hole)
