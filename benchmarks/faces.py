@@ -22,8 +22,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.fill import read, tensor
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.quality.classic import sharpness
 from restore.quality.features import photo_features
 from restore.quality.fiqa import error_versus_reject, fit_regressor, pseudo_labels
@@ -68,9 +67,7 @@ def dlib_recogniser(models: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 def measure(paths: list[Path], embed: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
     """Rows per face: embedding, Lite0 features, sharpness."""
-    lite0 = Lite0()
-    lite0.load_state_dict(load_weights("lite0"))
-    lite0.eval()
+    lite0 = trained_lite0()
     images = [read(path) for path in paths]
     return {
         "embedding": np.stack([embed(image) for image in images]),

@@ -24,7 +24,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks import candidates
 from benchmarks.fill import Photo, load, read, tensor
-from restore.backbone import Lite0
+from restore.backbone import Lite0, trained_lite0
 from restore.checkpoints import load_weights
 from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline
 from restore.quality.judge import Judge
@@ -133,8 +133,7 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     photos = load(args.data, args.limit)
-    lite0 = Lite0().eval()
-    lite0.load_state_dict(load_weights("lite0"))
+    lite0 = trained_lite0()
     pipeline = BuiltinPipeline.from_weights(*(load_weights(name) for name in COMPONENTS))
     judge = Judge(load_weights("judge"), lite0, torch.device("cpu"), pipeline.expectation)
     card: dict[str, float] = {}

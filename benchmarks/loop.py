@@ -17,8 +17,7 @@ from torch import Tensor
 
 from benchmarks.fill import Photo, load, tensor
 from restore import Engine
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import Lite0, trained_lite0
 from restore.engine import Area
 from restore.quality.full_reference import feature_distance
 from restore.training.publish import set_scores
@@ -48,8 +47,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="enter the figures in restore/weights/MANIFEST.json")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    engine, lite0 = Engine(device="cpu"), Lite0().eval()
-    lite0.load_state_dict(load_weights("lite0"))
+    engine, lite0 = Engine(device="cpu"), trained_lite0()
     rows: list[dict[str, Any]] = []
     for photo in load(args.data, args.limit):
         real = engine.assess(photo.image, mask=photo.mask)

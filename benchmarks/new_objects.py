@@ -30,7 +30,7 @@ from tqdm import tqdm
 from benchmarks.fill import Photo, load, read
 from benchmarks.ground import picture
 from restore import Engine
-from restore.backbone import Lite0
+from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights
 from restore.grounding.grounder import Grounder, Instance
 from restore.grounding.vocabulary import Entry, Vocabulary
@@ -175,8 +175,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="enter the share in the manifest")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    device, lite0 = torch.device("cpu"), Lite0().eval()
-    lite0.load_state_dict(load_weights("lite0"))
+    device, lite0 = torch.device("cpu"), trained_lite0()
     engine, grounder = Engine(device="cpu"), Grounder(load_weights("grounder"), lite0, device)
     sets: dict[str, list[Fill]] = {}
     if args.remove is not None:

@@ -17,8 +17,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.restore_tasks import SCALE, WIDTH, Task, score
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.enhancing import EnhanceResult, enhance
 from restore.pipelines.prior_net import SIGMA_MAX
 
@@ -50,9 +49,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="super-resolution,deblur,inpaint")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    lite0 = Lite0()
-    lite0.load_state_dict(load_weights("lite0"))
-    lite0.eval()
+    lite0 = trained_lite0()
     runs: list[tuple[str, str, dict[str, object]]] = [("half-quadratic", "warm", {})]
     for start, level in (("warm", None), ("full", SIGMA_MAX)):
         runs += [("gdp", start, {"method": "gdp", "respaced": True, "steps": n, "start": level}) for n in STEPS]

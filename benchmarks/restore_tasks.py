@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import metrics, restoration
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import Lite0, trained_lite0
 from restore.enhancing import enhance
 from restore.pipelines.degradations import Blur, Downsample, Grey, Identity, Mask, Operator
 from restore.pipelines.jpeg import Jpeg
@@ -214,9 +213,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="enter the prior's figures in the manifest")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    lite0 = Lite0()
-    lite0.load_state_dict(load_weights("lite0"))
-    lite0.eval()
+    lite0 = trained_lite0()
     rows: list[dict[str, object]] = []
     for name in args.tasks.split(","):
         strips = []

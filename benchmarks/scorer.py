@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from restore.backbone import Lite0
+from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights
 from restore.quality.natural import NaturalPhotos
 from restore.quality.scorer import Scorer
@@ -124,8 +124,7 @@ def main() -> None:
         cache = PhotoCache(args.cache)
         last = np.linspace(len(cache) - 200, len(cache) - 1, args.limit).astype(int)
         photos += [(cache.name(int(i)), window(np.array(cache[int(i)]), args.side)) for i in last]
-    lite0 = Lite0().eval().requires_grad_(False)
-    lite0.load_state_dict(load_weights("lite0"))
+    lite0 = trained_lite0()
     if args.model == "scorer":
         scorer = Scorer(load_weights("scorer"), lite0)
         figures, lines = summary(ladders(scorer, photos))

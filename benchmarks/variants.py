@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import candidates
 from benchmarks.fill import load, tensor
-from restore.backbone import Lite0
+from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights
 from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline, Strategy
 from restore.quality.full_reference import feature_distance
@@ -40,8 +40,7 @@ def main() -> None:
     torch.set_num_threads(1)
     photos = load(args.data, args.limit)
     pipeline = BuiltinPipeline.from_weights(*(load_weights(name) for name in COMPONENTS))
-    lite0 = Lite0().eval()
-    lite0.load_state_dict(load_weights("lite0"))
+    lite0 = trained_lite0()
     judge = Judge(load_weights("judge"), lite0, torch.device("cpu"), pipeline.expectation)
     lines = ["| variants from | mean ↓ | best by truth ↓ | judge's pick ↓ | apart ↑ |", "|---|---|---|---|---|"]
     for i, (name, strategies) in enumerate(SOURCES.items()):

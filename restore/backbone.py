@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.checkpoints import load_weights
+
 # (expansion, kernel, stride, out channels, repeats) of the seven stages.
 STAGES = (
     (1, 3, 1, 16, 1),
@@ -89,6 +91,13 @@ class Lite0(nn.Module):
     def classify(self, embedding: Tensor) -> Tensor:
         """ImageNet logits at every cell (N, 1000, H, W) of an `embed` map."""
         return F.conv2d(embedding, self.classifier.weight[:, :, None, None], self.classifier.bias)
+
+
+def trained_lite0() -> Lite0:
+    """The shipped network, frozen."""
+    net = Lite0()
+    net.load_state_dict(load_weights("lite0"))
+    return net.eval().requires_grad_(False)
 
 
 def fold_published_weights(state: dict[str, Tensor], eps: float = 1e-3) -> dict[str, Tensor]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
-import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.errors import InputError
-from restore.report import check_report
+from restore.report import write_text
 from restore.report_pictures import jpeg_uri, profile
 
 if TYPE_CHECKING:
@@ -36,18 +33,7 @@ STYLE = (
 
 def write_enhance_report(result: EnhanceResult, path: Path, *, overwrite: bool = False) -> None:
     """Write the page to `path`, whole or not at all. Raises InputError as `check_report` does."""
-    check_report(path, overwrite=overwrite)
-    goal = Path(os.path.realpath(path))
-    draft = goal.with_name(f".restore-{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            draft.write_bytes(enhance_page(result).encode("utf-8", errors="replace"))
-            os.replace(draft, goal)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(f"{path}: expected to write a report, got: {error.strerror or error}") from error
+    write_text(enhance_page(result), path, overwrite=overwrite)
 
 
 def enhance_page(result: EnhanceResult) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore.backbone import Lite0
+from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights
 from restore.expectation import Expected
 from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline, Strategy, features_at
@@ -72,7 +72,6 @@ def test_saved_and_loaded_it_fills_alike(pipeline, tmp_path):
 
 
 def test_the_backbone_of_the_expectation_is_the_shipped_one(pipeline):
-    lite0 = Lite0()
-    lite0.load_state_dict(load_weights("lite0"))
+    lite0 = trained_lite0()
     for mine, shipped in zip(pipeline.expectation.net.lite0.parameters(), lite0.parameters(), strict=True):
         assert torch.equal(mine, shipped)

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from restore.backbone import Lite0
+from restore.backbone import Lite0, trained_lite0
 from restore.checkpoints import load_weights, manifest
 from restore.errors import InputError
 from restore.quality.natural import NaturalPhotos, mixture
@@ -30,9 +30,7 @@ def rows() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def lite0() -> Lite0:
-    net = Lite0().eval().requires_grad_(False)
-    net.load_state_dict(load_weights("lite0"))
-    return net
+    return trained_lite0()
 
 
 def test_evaluation_matches_scikit_learn(rows: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import make_scene
 
-from restore.backbone import Lite0
+from restore.backbone import Lite0, trained_lite0
 from restore.checkpoints import load_weights, manifest
 from restore.errors import InputError
 from restore.quality.scorer import CROP, MOST, Scorer, grid_crops
@@ -29,9 +29,7 @@ def make_texture(side: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def lite0() -> Lite0:
-    net = Lite0().eval().requires_grad_(False)
-    net.load_state_dict(load_weights("lite0"))
-    return net
+    return trained_lite0()
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import Lite0, trained_lite0
 from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.smooth import push_pull
 from restore.quality.full_reference import feature_distance
@@ -33,8 +32,7 @@ class DraftTask(Task):
         self.train_on, self.test_on = held_out(len(self.cache), EVALUATED)
         self.holes = Holes.open(recipe["hole_shapes"])
         sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["network"].items()}
-        net, lite0 = DraftNet(DraftConfig(**sizes)), Lite0().eval().requires_grad_(False)
-        lite0.load_state_dict(load_weights("lite0"))
+        net, lite0 = DraftNet(DraftConfig(**sizes)), trained_lite0()
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.lite0: Lite0 = lite0.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

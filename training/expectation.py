@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
+from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights
 from restore.expectation import TAPS, ExpectationNet
 from restore.pipelines.draft_net import DraftNet
@@ -32,9 +32,7 @@ class ExpectationTask(Task):
         self.cache = PhotoCache.open(out.parent / "cache", data)
         self.train_on, self.test_on = held_out(len(self.cache), EVALUATED)
         self.holes = Holes.open(recipe["hole_shapes"])
-        lite0 = Lite0()
-        lite0.load_state_dict(load_weights("lite0"))
-        self.net = ExpectationNet(lite0.eval())
+        self.net = ExpectationNet(trained_lite0())
         self.draft = DraftNet.from_weights(load_weights("draft")).requires_grad_(False)
 
     def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.grounding.segmenter import Segmenter, click_map
 from restore.training.data import Holes, PhotoCache, fingerprint
 from restore.training.loop import Task, write_json
@@ -133,9 +132,7 @@ class GrounderTask(Task):
         self.usable = [i for i in range(len(self.cuts)) if i % HELD_OUT] or self.held_out
         names = [self.cache.name(i).split("-")[0] for i in range(len(self.cache))]
         self.plain = [i for i, name in enumerate(names) if name in BACKGROUNDS] or list(range(len(names)))
-        lite0 = Lite0().eval()
-        lite0.load_state_dict(load_weights("lite0"))
-        self.net = Segmenter(lite0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = Segmenter(trained_lite0()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         known = shared / f"classes-{fingerprint(objects or data, len(self.cuts))}.json"
         self.classes = known_classes(self.net, self.cuts, known)
 

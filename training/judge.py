@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from restore.backbone import Lite0
+from restore.backbone import Lite0, trained_lite0
 from restore.checkpoints import load_weights, verified
 from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline
 from restore.quality.judge_net import SEVERE, STRIDE, JudgeNet, severity
@@ -143,8 +143,7 @@ class JudgeTask(Task):
     def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
         super().__init__()
         self.recipe = recipe
-        lite0 = Lite0().eval().requires_grad_(False)
-        lite0.load_state_dict(load_weights("lite0"))
+        lite0 = trained_lite0()
         shards = [Shard.open(p, lite0) for p in find_shards(data) or make_own_fills(recipe, data, out)]
         self.photos = [(shard, i) for shard in shards for i in range(len(shard.truth))]
         self.train_on, self.test_on = held_out(len(self.photos), EVALUATED)

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.errors import InputError
 from restore.pipelines.prior_net import PriorConfig, PriorNet
 from restore.quality.features import photo_features
@@ -81,8 +80,7 @@ def _checkpoints(recipe: dict[str, Any]) -> tuple[list[float], list[PriorNet]]:
 @torch.inference_mode()
 def _rows(recipe: dict[str, Any], cache: PhotoCache, priors: list[PriorNet]) -> Iterator[np.ndarray]:
     """Feature rows (classes, D) of one photo after the other: by every checkpoint, then the photo itself."""
-    lite0 = Lite0().eval().requires_grad_(False)
-    lite0.load_state_dict(load_weights("lite0"))
+    lite0 = trained_lite0()
     rng = np.random.default_rng(recipe["seed"])
     for i in rng.permutation(len(cache))[: recipe["photos"]]:
         crop = random_crop(cache[int(i)], recipe["size"], rng)

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.pipelines.mender_net import MenderNet
 from restore.quality.full_reference import feature_distance
 from restore.training.judge import find_shards, make_own_fills
@@ -68,8 +67,7 @@ class MenderTask(Task):
         self.recipe = recipe
         self.net = MenderNet()
         self.critic = Critic()
-        self.lite0 = Lite0().eval().requires_grad_(False)
-        self.lite0.load_state_dict(load_weights("lite0"))
+        self.lite0 = trained_lite0()
         folders = [folder for folder in find_shards(data) if (folder / "seam.npy").exists()]
         folders = folders or make_own_fills(recipe, data, out)
         names = ("truth", "mask", "fill", "seam", "draft")

@@ -20,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.quality.scorer_net import CELL, ScorerNet, cell_statistics, crop_features
 from restore.training.data import PhotoCache
 from restore.training.distortions import LEVELS, TRAINED, distort
@@ -84,8 +83,7 @@ class ScorerTask(Task):
         self.recipe = recipe
         self.cache = PhotoCache.open(out.parent / "cache", data)
         self.held = min(200, max(1, len(self.cache) // 10))  # the cache's last photos are never trained on
-        self.lite0 = Lite0().eval().requires_grad_(False)
-        self.lite0.load_state_dict(load_weights("lite0"))
+        self.lite0 = trained_lite0()
         self.lite0.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = self._normalised(ScorerNet())
 

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.errors import InputError
 from restore.quality.features import photo_features
 from restore.quality.giqa import LEAST_ROWS, GmmScore
@@ -57,8 +56,7 @@ class StatisticsTask(Task):
     def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
         super().__init__()
         cache = PhotoCache.open(out.parent / "cache", data)
-        lite0 = Lite0().eval().requires_grad_(False)
-        lite0.load_state_dict(load_weights("lite0"))
+        lite0 = trained_lite0()
         lite0.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         chosen = np.random.default_rng(recipe["seed"]).permutation(len(cache))[: recipe["photos"]]
         images = (torch.from_numpy(np.array(cache[int(i)])).permute(2, 0, 1).float() / 255 for i in chosen)

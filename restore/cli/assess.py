@@ -14,13 +14,13 @@ from restore.cli.measuring import (
     measuring_options,
     open_assessor,
     open_memory,
-    overlay,
     print_json,
     row_of,
     run_over,
     split,
     summary_of,
     write_csv,
+    write_html,
 )
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def _write_page(
     assessor: Assessor,
     items: list[Item],
 ) -> None:
-    from restore.report import write_text
-    from restore.suite_report import Page, number, suite_page
+    from restore.suite_report import Page, number
 
     worst = min(rows, key=lambda row: row["quality"])
     page = Page(
@@ -127,8 +126,7 @@ def _write_page(
         notes=[f"Left out: {entry['error']}" for entry in failed],
         data={"json": report},
     )
-    text = suite_page(page, overlay(assessor, items))
-    write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
+    write_html(page, options, assessor, items)
 
 
 def _print(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:

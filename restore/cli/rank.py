@@ -15,13 +15,13 @@ from restore.cli.measuring import (
     measuring_options,
     open_assessor,
     open_memory,
-    overlay,
     print_json,
     row_of,
     run_over,
     split,
     summary_of,
     write_csv,
+    write_html,
 )
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ def _check_usage(
 def _write_page(
     options: dict[str, Any], report: dict[str, Any], rejected: int, assessor: Assessor, items: list[Item]
 ) -> None:
-    from restore.report import write_text
-    from restore.suite_report import Page, suite_page
+    from restore.suite_report import Page
 
     rows, failed = report["images"], report["failed"]
     kept = len(rows) - rejected
@@ -132,8 +131,7 @@ def _write_page(
         marks={row["image"]: "rejected" for row in rows if not row["kept"]},
         data={"json": report},
     )
-    text = suite_page(page, overlay(assessor, items))
-    write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
+    write_html(page, options, assessor, items)
 
 
 def add_overall(rows: list[dict[str, Any]]) -> None:
