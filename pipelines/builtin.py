@@ -62,11 +62,12 @@ STRATEGIES = (
 @dataclass(frozen=True)
 class BuiltinOutput:
     """images (K, 3, H, W) in [0, 1]; confidence: mean over the hole, in [0, 1]; seams: mean seam energy of each
-    candidate per hole pixel, ≥ 0."""
+    candidate per hole pixel, ≥ 0; sources: of each candidate (H, W, 4), see `Composite.source`."""
 
     images: Tensor
     confidence: float
     seams: list[float]
+    sources: list[NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class BuiltinPipeline:
         """
         full, hole = image[0].permute(1, 2, 0).numpy(), mask[0, 0].numpy() > 0.5
         crops: dict[int, WorkingCrop] = {}
-        images, seams = [], []
+        images, seams, sources = [], [], []
         for i, strategy in enumerate(strategies):
             if strategy.side not in crops:
                 crops[strategy.side] = self._crop(full, hole, strategy.side, barred, penalty)
@@ -148,12 +149,14 @@ class BuiltinPipeline:
             small, small_hole = _hwc(crop.image), crop.mask[0, 0].numpy() > 0.5
             options = ShiftMapOptions(side=strategy.side, lam=strategy.lam, mu=strategy.mu)
             found = solve(small, small_hole, guide, crop.labels, options, crop.penalty)
-            images.append(_nchw(close_seams(compose(full, hole, found))))
+            composite = compose(full, hole, found)
+            images.append(_nchw(close_seams(composite)))
+            sources.append(composite.source)
             seams.append(float(found.seam_cost[small_hole].mean()))
             if callback_on_step_end is not None:
                 callback_on_step_end(i)
         confidence = next(iter(crops.values())).confidence
-        return BuiltinOutput(torch.cat(images), confidence, seams)
+        return BuiltinOutput(torch.cat(images), confidence, seams, sources)
 
     def _crop(
         self,
@@ -175,8 +178,7 @@ class BuiltinPipeline:
             small_penalty = np.asarray(cv2.resize(penalty, size, interpolation=cv2.INTER_AREA), np.float32)
         x, m = _nchw(small), torch.from_numpy(small_hole)[None, None].float()
         draft, error = self._draft(x, m)
-        # The network's expected absolute error as a confidence (Zeng et al., ECCV 2020): 0.1 of the range is ½.
-        confidence = float((1 / (1 + error / 0.1))[m > 0.5].mean())
+        confidence = float(_confidence(error)[m > 0.5].mean())
         expected = features_at(self.expectation.expect(full, hole), small_hole.shape)
         labels = offsets(small, small_hole, ShiftMapOptions(side=side), small_barred, expected)
         return WorkingCrop(x, m, draft, confidence, small_penalty, labels)
@@ -184,10 +186,18 @@ class BuiltinPipeline:
     @torch.inference_mode()
     def draft(self, image: NDArray[np.float32], hole: NDArray[np.bool_], side: int = 128) -> NDArray[np.float32]:
         """The image (H, W, 3) in [0, 1] with its hole (H, W) drafted at working size and enlarged: soft, a guess."""
-        small, small_hole = shrink(image, hole, side)
-        drafted, _ = self._draft(_nchw(small), torch.from_numpy(small_hole)[None, None].float())
-        large = cv2.resize(_hwc(drafted), hole.shape[::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
+        small, _ = self.small_draft(image, hole, side)
+        large = cv2.resize(small, hole.shape[::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
         return np.where(hole[..., None], large, image).astype(np.float32)
+
+    @torch.inference_mode()
+    def small_draft(
+        self, image: NDArray[np.float32], hole: NDArray[np.bool_], side: int = 128
+    ) -> tuple[NDArray[np.float32], float]:
+        """The image (h, w, 3) at working size with its hole drafted, and the confidence: mean over the hole."""
+        small, small_hole = shrink(image, hole, side)
+        drafted, error = self._draft(_nchw(small), torch.from_numpy(small_hole)[None, None].float())
+        return _hwc(drafted), float(_confidence(error)[0, 0][torch.from_numpy(small_hole)].mean())
 
     def _draft(self, x: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
         device, (h, w) = self._device, x.shape[-2:]
@@ -216,6 +226,11 @@ def features_at(expected: Expected, size: tuple[int, int]) -> Features:
         for features in (expected.drafted, expected.features)
     )
     return Features(*(_hwc(torch.cat(maps, 1)) for maps in (offered, wanted)))
+
+
+def _confidence(error: Tensor) -> Tensor:
+    """The network's expected absolute error as a confidence (Zeng et al., ECCV 2020): 0.1 of the range is ½."""
+    return 1 / (1 + error / 0.1)
 
 
 def _padded(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 Float = NDArray[np.floating]
@@ -64,9 +64,7 @@ class Expansion:
         if not free.any():
             return False
         cost, live, link = self._move(labels, alpha, free)
-        taken, open_, live, link = self._decide(cost, live, link, free)
-        if open_.any():
-            self._cut(cost, live, link, taken, open_)
+        taken = cheapest(cost, self.p[live], self.q[live], link, free)
         labels[taken] = alpha
         return bool(taken.any())
 
@@ -107,51 +105,60 @@ class Expansion:
         link = np.rint(np.maximum(v01 + v10 - v00, 0)[live] * (UNITS / 2)).astype(np.float64)
         return np.rint(cost * UNITS), live[link > 0], link[link > 0]
 
-    def _decide(
-        self, cost: NDArray[np.float64], live: NDArray[np.int64], link: NDArray[np.float64], free: Bool
-    ) -> tuple[Bool, Bool, NDArray[np.int64], NDArray[np.float64]]:
-        """Settle pixels that outweigh all their links, folding them into `cost` (in place), for a few rounds.
 
-        Returns which pixels take the label, which are still open, and the links between open ones.
-        """
-        open_, taken = free.copy(), np.zeros_like(free)
-        for _ in range(ROUNDS):
-            p, q = self.p[live], self.q[live]
-            links = np.bincount(p, link, self.count) + np.bincount(q, link, self.count)
-            take = open_ & (cost < 0) & (-cost >= links)
-            settled = take | (open_ & (cost >= links))
-            taken |= take
-            open_ &= ~settled
-            toll = np.where(take, -1.0, 1.0) * settled
-            cost += np.bincount(p, link * toll[q], self.count) + np.bincount(q, link * toll[p], self.count)
-            keep = ~(settled[p] | settled[q])
-            live, link = live[keep], link[keep]
-            if not (open_ & (cost < 0)).any():
-                return taken, np.zeros_like(open_), live, link
-            if settled.sum() < open_.sum() / 50:
-                break
-        return taken, open_, live, link
+def cheapest(cost: NDArray[np.float64], p: Int, q: Int, link: NDArray[np.float64], free: Bool) -> Bool:
+    """The set of `free` pixels (n,) that lowers the sum of its `cost` (n,) and of the `link` (e,) ≥ 0 of every pair
+    p, q it parts the most; whole numbers. Links join free pixels only; of equal sets the smallest. `cost` is spent.
 
-    def _cut(
-        self, cost: NDArray[np.float64], live: NDArray[np.int64], link: NDArray[np.float64], taken: Bool, open_: Bool
-    ) -> None:
-        """Settle the open pixels by minimum cut: the source side takes the label."""
+    Pixels that outweigh all their links are settled first, for a few rounds, and folded into their neighbours.
+    """
+    count = len(cost)
+    open_, taken = free.copy(), np.zeros_like(free)
+    for _ in range(ROUNDS):
+        links = np.bincount(p, link, count) + np.bincount(q, link, count)
+        take = open_ & (cost < 0) & (-cost >= links)
+        settled = take | (open_ & (cost >= links))
+        taken |= take
+        open_ &= ~settled
+        toll = np.where(take, -1.0, 1.0) * settled
+        cost += np.bincount(p, link * toll[q], count) + np.bincount(q, link * toll[p], count)
+        keep = ~(settled[p] | settled[q])
+        p, q, link = p[keep], q[keep], link[keep]
+        if not (open_ & (cost < 0)).any():
+            return taken
+        if settled.sum() < open_.sum() / 50:
+            break
+    if open_.any():
         index = np.cumsum(open_) - 1
-        nodes = int(index[-1]) + 1
-        source, sink = nodes, nodes + 1
-        p, q = index[self.p[live]], index[self.q[live]]
-        own = cost[open_]
-        wants, minds = np.flatnonzero(own < 0), np.flatnonzero(own > 0)
-        rows = np.concatenate([p, q, np.full_like(wants, source), minds])
-        columns = np.concatenate([q, p, wants, np.full_like(minds, sink)])
-        capacity = np.concatenate([link, link, -own[wants], own[minds]]).astype(np.int32)
-        graph = csr_array(coo_array((capacity, (rows, columns)), shape=(nodes + 2, nodes + 2)))
-        flow = maximum_flow(graph, source, sink, method="dinic").flow
-        residual = csr_array(graph - flow)
-        residual.eliminate_zeros()
-        reached = breadth_first_order(residual, source, return_predecessors=False)
-        where = np.flatnonzero(open_)
-        taken[where[reached[reached < nodes]]] = True
+        taken[np.flatnonzero(open_)[_cut(cost[open_], index[p], index[q], link)]] = True
+    return taken
+
+
+def _cut(own: NDArray[np.float64], p: Int, q: Int, link: NDArray[np.float64]) -> Int:
+    """Which of n pixels lie on the source side of the minimum cut that takes pixels of negative cost `own` (n,)."""
+    nodes = len(own)
+    size, source, sink = nodes + 2, nodes, nodes + 1
+    wants, minds = np.flatnonzero(own < 0), np.flatnonzero(own > 0)
+    begin, end = np.full(len(wants), source), np.full(len(minds), sink)
+    # Every link with its reverse and in order: SciPy's wrappers would spend longer on that than on the flow.
+    rows = np.concatenate([p, q, begin, wants, minds, end])
+    columns = np.concatenate([q, p, wants, begin, end, minds])
+    idle = (np.zeros(len(wants)), np.zeros(len(minds)))
+    capacity = np.concatenate([link, link, -own[wants], idle[0], own[minds], idle[1]])
+    order = np.argsort(rows * size + columns)
+    columns = columns[order].astype(np.int32)
+    starts = _starts(rows, size)
+    graph = csr_array((capacity[order].astype(np.int32), columns, starts), shape=(size, size))
+    flow = maximum_flow(graph, source, sink, method="dinic").flow
+    left = graph.data > flow.data
+    residual = csr_array((left[left], columns[left], _starts(rows[order][left], size)), shape=(size, size))
+    reached = breadth_first_order(residual, source, return_predecessors=False)
+    return np.asarray(reached[reached < nodes])
+
+
+def _starts(rows: Int, size: int) -> NDArray[np.int32]:
+    """Where each row begins among entries ordered by row (CSR's `indptr`)."""
+    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=size))]).astype(np.int32)
 
 
 def _norm(difference: Float) -> Float:

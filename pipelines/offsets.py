@@ -50,8 +50,18 @@ class Transforms:
         rows = rows[np.sort(first)]
         return Transforms(rows[:, :2], rows[:, 2:])
 
+    def scaled(self, scale: NDArray[np.float64]) -> Transforms:
+        """The same maps in a picture enlarged by `scale` (y, x). Pixel centres lie at +½: a mirror x' = c − x becomes
+        x' = (c + 1)·s − 1 − x."""
+        mirror = (self.sign < 0).astype(np.int32)
+        return Transforms(self.sign, np.rint((self.shift + mirror) * scale).astype(np.int32) - mirror)
+
     def take(self, which: Sequence[int]) -> Transforms:
         return Transforms(self.sign[list(which)], self.shift[list(which)])
+
+    def apply(self, which: NDArray[np.integer], at: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Sources (n, 2) of pixels (n, 2), y before x, each under its own map `which` (n,)."""
+        return self.sign[which] * at + self.shift[which]
 
     def lookup(self, y: NDArray[np.integer], x: NDArray[np.integer], usable: Bool) -> tuple[Int, Bool]:
         """Sources of n pixels under every map: flat index, clamped into the picture, and whether usable; (k, n)."""

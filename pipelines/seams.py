@@ -8,6 +8,7 @@ screened and robust: plain Poisson bleeds colour across big steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -26,6 +27,7 @@ REFERENCE = 256  # long side of the crop at which SCREEN holds; larger crops spr
 DIRECT = 3000  # up to this many unknowns are solved by factorisation
 TOLERANCE = 1e-3  # relative residual of the iterative solver
 ITERATIONS = 60
+POLISH = 12  # steps from corrections that are about right
 
 Array = NDArray[np.floating]
 Bool = NDArray[np.bool_]
@@ -44,6 +46,17 @@ class Composite:
     label: Int
     moves: Transforms
     known: Array
+
+    @property
+    def source(self) -> NDArray[np.int32]:
+        """(H, W, 4): sign and shift, y before x, of the map y' = sign·y + shift from each hole pixel to its source;
+        0 where there is none, and outside the hole."""
+        y, x = np.nonzero(self.mask)
+        label = self.label[y, x]
+        good = _source(self.moves, label, y, x, self.mask)[1]
+        out = np.zeros((*self.mask.shape, 4), np.int32)
+        out[y[good], x[good]] = np.concatenate([self.moves.sign, self.moves.shift], 1)[label[good]]
+        return out
 
     @property
     def seams(self) -> Bool:
@@ -81,9 +94,9 @@ def compose(image: Array, mask: Bool, shift_map: ShiftMap) -> Composite:
     if image.shape[:2] != mask.shape or not (mask.any() and (~mask).any()):
         raise InputError(f"expected a crop and its mask with hole and known pixels, got {image.shape}, {mask.shape}")
     scale = np.array(mask.shape) / shift_map.label.shape
-    moves = _scale(shift_map.moves, scale)
+    moves = shift_map.moves.scaled(scale)
     size = mask.shape[::-1]
-    label = _spread(shift_map.label, shift_map.label >= 0)
+    label = spread(shift_map.label, shift_map.label >= 0)
     label = cv2.resize(label.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
     y, x = np.nonzero(mask)
     source, good = _source(moves, label[mask], y, x, mask)
@@ -92,16 +105,19 @@ def compose(image: Array, mask: Bool, shift_map: ShiftMap) -> Composite:
             break
         settled = np.zeros_like(mask)
         settled[mask] = good
-        label = np.where(mask & ~settled, _spread(label, settled) if good.any() else 0, label)
+        label = np.where(mask & ~settled, spread(label, settled) if good.any() else 0, label)
         source, good = _source(moves, label[mask], y, x, mask)
-    nearest = _spread(np.arange(mask.size, dtype=np.int32).reshape(mask.shape), ~mask)[mask]
+    nearest = spread(np.arange(mask.size, dtype=np.int32).reshape(mask.shape), ~mask)[mask]
     filled = image.astype(np.float32, copy=True)
     filled[mask] = image.reshape(-1, 3)[np.where(good, source, nearest)]
     return Composite(filled, mask, np.where(mask, label, -1), moves, image)
 
 
-def close_seams(composite: Composite) -> Array:
+def close_seams(composite: Composite, start: Array | None = None) -> Array:
     """The composite (H, W, 3) with the steps across its seams spread out; known pixels unchanged.
+
+    start (n, 3): corrections of the n hole pixels, row by row, that are about right but for what is near the seams:
+    a few steps from there are taken then.
 
     Minimises Σ w_pq ‖u_p − u_q + r_pq‖² + s Σ ‖u_p‖² over corrections u of the hole, u = 0 on known pixels;
     r_pq is the part of the step across a seam that neither side's source has; w = 1/(1 + (|r|/STEP)²).
@@ -109,7 +125,10 @@ def close_seams(composite: Composite) -> Array:
     mask = composite.mask
     screen = SCREEN * min(1.0, REFERENCE / max(mask.shape)) ** 2
     matrix, right = _system(composite, screen)
-    if matrix.shape[0] <= DIRECT:
+    if start is not None:
+        inverse = (1 / matrix.diagonal())[:, None]
+        correction = _descend(matrix, right, start.astype(np.float32), lambda r: inverse * r, POLISH)
+    elif matrix.shape[0] <= DIRECT:
         correction = splu(matrix.tocsc()).solve(right)
     else:
         correction = _solve(matrix, right, _cells(composite))
@@ -118,7 +137,7 @@ def close_seams(composite: Composite) -> Array:
     return out
 
 
-def _spread(values: Int, valid: Bool) -> Int:
+def spread(values: Int, valid: Bool) -> Int:
     """Every pixel gets the value of the nearest valid one."""
     _, nearest = cv2.distanceTransformWithLabels(
         (~valid).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
@@ -126,12 +145,6 @@ def _spread(values: Int, valid: Bool) -> Int:
     table = np.zeros(nearest.max() + 1, np.int32)
     table[nearest[valid]] = values[valid]
     return table[nearest]
-
-
-def _scale(moves: Transforms, scale: NDArray[np.float64]) -> Transforms:
-    """Pixel centres lie at +½: a mirror x' = c − x becomes x' = (c + 1)·s − 1 − x."""
-    mirror = (moves.sign < 0).astype(np.int32)
-    return Transforms(moves.sign, np.rint((moves.shift + mirror) * scale).astype(np.int32) - mirror)
 
 
 def _source(moves: Transforms, label: Int, y: Int, x: Int, mask: Bool) -> tuple[Int, Bool]:
@@ -200,25 +213,31 @@ def _cells(composite: Composite) -> Int:
 def _solve(matrix: csr_array, right: Array, cells: Int) -> Array:
     """Conjugate gradients; preconditioner: Jacobi plus an exact solve on the cells (Nicolaides, SINUM 1987)."""
     n, m = len(cells), int(cells.max()) + 1
-    spread = csr_array((np.ones(n, np.float32), (np.arange(n), cells)), shape=(n, m))
-    gather = csr_array(spread.T)
-    coarse = splu((gather @ matrix @ spread).tocsc())
+    widen = csr_array((np.ones(n, np.float32), (np.arange(n), cells)), shape=(n, m))
+    gather = csr_array(widen.T)
+    coarse = splu((gather @ matrix @ widen).tocsc())
     inverse = (1 / matrix.diagonal())[:, None]
 
     def precondition(r: Array) -> Array:
-        return inverse * r + spread @ coarse.solve(gather @ r)
+        return inverse * r + widen @ coarse.solve(gather @ r)
 
-    x = np.zeros_like(right)
-    r = right.copy()
+    return _descend(matrix, right, np.zeros_like(right), precondition, ITERATIONS)
+
+
+def _descend(
+    matrix: csr_array, right: Array, x: Array, precondition: Callable[[Array], Array], iterations: int
+) -> Array:
+    """Conjugate gradients from x (n, 3), every column for itself."""
+    r = right - matrix @ x
     goal = TOLERANCE * np.linalg.norm(right)
     z = precondition(r)
     d, rz = z, (r * z).sum(0)
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         if np.linalg.norm(r) <= goal:
             break
         ad = matrix @ d
         step = rz / np.maximum((d * ad).sum(0), 1e-30)
-        x += step * d
+        x = x + step * d
         r -= step * ad
         z = precondition(r)
         new = (r * z).sum(0)

@@ -9,17 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.pipelines.enlarge import KEPT, Source, enlarge
 from restore.pipelines.expansion import Expansion
 from restore.quality.judge import Judgement
 from restore.region import Window, windows
 from restore.settings import Settings
 
+SIDE = 512  # long side, pixels, up to which a window is filled and judged at its own size; only winners are enlarged
 PATIENCE = 3  # passes in a row without gain before the loop gives up
 MONTAGE_SIDE = 128  # long side, pixels, at which regions of several fills are put together
 MONTAGE_TRUST = 0.6  # weight of the judge's probability against colour steps across a cut
@@ -30,10 +32,15 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One fill of a window: image (h, w, 3), mean confidence over the hole."""
+    """One fill of a window: image (h, w, 3), mean confidence over the hole.
+
+    source (h, w, 4): where each filled pixel was copied from (restore/pipelines/enlarge.py), None where a model made
+    the pixels: a window that is worked on at a reduced size is enlarged with the photo's own detail either way.
+    """
 
     image: Image
     confidence: float
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,19 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class Area:
-    """One window of the photo and the best fill of it so far; `judgement` is None before the first pass."""
+    """One window of the photo and the best fill of it so far, at working size; `judgement` is None before the first
+    pass.
+
+    hole (h, w), image (h, w, 3): the window's size, or reduced to a long side of `SIDE`; a pixel with any of the hole
+    in it is hole. source (h, w, 4): where the pixels came from, None while they are the photo's own.
+    """
 
     window: Window
     hole: Mask
     image: Image
     judgement: Judgement | None = None
     confidence: float = 0.0
+    source: Source | None = None
 
     def bad(self) -> Mask:
         """Pixels to fill next: the whole hole at first, then its artifacts, dilated (5×5, scaled to the window)."""
@@ -96,8 +109,34 @@ class Outcome:
 
 
 def areas_of(image: Image, mask: Mask) -> list[Area]:
-    """The windows of a photo (H, W, 3) that hold its holes (H, W); crops are copies."""
-    return [Area(w, mask[w.slices].copy(), image[w.slices].copy()) for w in windows(mask)]
+    """The windows of a photo (H, W, 3) that hold its holes (H, W), at working size; crops are copies."""
+    return [Area(w, reduced(mask[w.slices]), reduced(image[w.slices])) for w in windows(mask)]
+
+
+def working_shape(window: Window) -> tuple[int, int]:
+    """(h, w) at which a window is filled and judged."""
+    scale = min(1.0, SIDE / max(window.h, window.w))
+    return max(1, round(window.h * scale)), max(1, round(window.w * scale))
+
+
+def reduced(crop: NDArray[Any]) -> NDArray[Any]:
+    """A copy of a window's crop at working size: means of colours (uint8) or costs, of a mask any true pixel."""
+    height, width = crop.shape[:2]
+    shape = working_shape(Window(0, 0, width, height))
+    if shape == (height, width):
+        return crop.copy()
+    if crop.dtype == np.bool_:
+        return cv2.resize(crop.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0
+    return cv2.resize(crop, shape[::-1], interpolation=cv2.INTER_AREA)
+
+
+def rendered(area: Area, photo: Image, mask: Mask) -> Image:
+    """The area's fill at the size of its window, from the photo (H, W, 3) and its hole (H, W)."""
+    if area.image.shape[:2] == (area.window.h, area.window.w):
+        return area.image
+    if area.source is None:  # nothing was filled
+        return photo[area.window.slices]
+    return enlarge(photo[area.window.slices], mask[area.window.slices], area.image, area.source)
 
 
 def repair(
@@ -146,11 +185,19 @@ def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Ar
         return area
     todo = area.bad()
     tried = [
-        replace(area, image=c.image, judgement=judge(c.image, area.hole), confidence=c.confidence)
+        replace(
+            area,
+            image=c.image,
+            judgement=judge(c.image, area.hole),
+            confidence=c.confidence,
+            source=_filled(area, todo, c.source),
+        )
         for c in fill(area, todo, index)
     ]
     if area.judgement is None:
         first = min(tried, key=_cost)
+        if len(tried) == 1:
+            return first
         return min(first, _mixed(first, todo, tried, judge), key=_cost)
     tried.append(_mixed(area, todo, tried, judge))
     better = [a for a in tried if _better(a, area)]
@@ -175,11 +222,22 @@ def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
     choice = np.zeros(small.shape, np.uint8)
     choice[small] = expansion.run(sweeps=2)[0]
     chosen = cv2.resize(choice, todo.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    image = area.image.copy()
+    image, source = area.image.copy(), _filled(area, np.zeros_like(todo), None)
     for k, picture in enumerate(tried, 1):
         part = todo & (chosen == k)
         image[part] = picture.image[part]
-    return replace(area, image=image, judgement=judge(image, area.hole), confidence=tried[0].confidence)
+        if picture.source is not None:
+            source[part] = picture.source[part]
+    return replace(area, image=image, judgement=judge(image, area.hole), confidence=tried[0].confidence, source=source)
+
+
+def _filled(area: Area, todo: Mask, source: Source | None) -> Source:
+    """Where the area's pixels come from once `todo` is filled from `source`; a copy."""
+    out = np.empty((*todo.shape, len(KEPT)), np.int32) if area.source is None else area.source.copy()
+    if area.source is None:
+        out[:] = KEPT
+    out[todo] = 0 if source is None else source[todo]
+    return out
 
 
 def _wrong(judgement: Judgement) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,10 +57,20 @@ class Photo:
             raise InputError(f"edit: expected shape {expected}, uint8, got {edited.shape}, {edited.dtype}")
         if mask.shape != expected[:2] or mask.dtype != np.bool_:
             raise InputError(f"mask: expected shape {expected[:2]}, bool, got {mask.shape}, {mask.dtype}")
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        if len(rows) == 0:
+            return self.with_patches([])
+        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return self.with_patches([(part, edited[part], mask[part])])
+
+    def with_patches(self, patches: Iterable[tuple[tuple[slice, slice], np.ndarray, np.ndarray]]) -> Photo:
+        """This photo with patches put in: rows and columns, colours (h, w, 3) uint8 RGB, and where (h, w) bool they
+        count. As `with_pixels`, without a second copy of the photo."""
         native = self.native.copy()
-        colours = edited[mask]
-        if len(colours):
-            _colour_channels(native, self.mode)[mask] = _to_native(colours, self.mode, native.dtype)
+        for part, colours, mask in patches:
+            if mask.any():
+                edited = _to_native(colours[mask], self.mode, native.dtype)
+                _colour_channels(native, self.mode)[part][mask] = edited
         return _photo(native, self.mode, self.meta)
 
 

@@ -83,8 +83,13 @@ def windows(mask: np.ndarray, context: float = 1.0) -> list[Window]:
     mask (H, W) bool. Raises nothing: an empty mask has no windows.
     """
     height, width = mask.shape
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    holes: list[Box] = [(int(x), int(y), int(w), int(h)) for x, y, w, h, _ in stats[1:]]
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return []
+    top, left = int(rows[0]), int(columns[0])  # the photo beyond the holes is not looked at
+    part = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+    holes: list[Box] = [(int(x) + left, int(y) + top, int(w), int(h)) for x, y, w, h, _ in stats[1:]]
     merged = True
     while merged:  # holes merge while one lies in the context of another
         merged = False

@@ -71,9 +71,15 @@ class Grounder:
         )
 
     def find_in(
-        self, looks: Looks, classes: tuple[int, ...], person: bool, within: Mask | None = None
+        self,
+        looks: Looks,
+        classes: tuple[int, ...],
+        person: bool,
+        within: Mask | None = None,
+        near: Mask | None = None,
     ) -> list[Instance]:
-        """`find` in a photo that is encoded already; only what stands mainly in the mask `within`, (H, W)."""
+        """`find` in a photo that is encoded already; only what stands mainly in the mask `within`, (H, W), and whose
+        surroundings meet the mask `near`."""
         prompt, presence = self._prompt(looks, classes, person)
         if presence < FOUND:
             return []
@@ -82,6 +88,9 @@ class Grounder:
         for part in _components(coarse > REACH, LEAST_AREA):
             core = part & (coarse > CORE)
             if not core.any() or (within is not None and (part & within).sum() < 0.5 * part.sum()):
+                continue
+            x, y, w, h = self._crop_box(part, image.shape)
+            if near is not None and not near[y : y + h, x : x + w].any():
                 continue
             probability = self._zoom(image, part, classes, person, coarse)
             parts.append((probability, float(np.sort(probability[core])[-max(1, core.sum() // 2) :].mean())))

@@ -1,0 +1,178 @@
+"""Make the regions of an enlarged shift map meet: small moves first, then better cuts near the old ones.
+
+A region copied from a place known to a few pixels leaves broken edges at full size. Each region is moved to where it
+agrees best with what lies around it, then gains or loses a narrow band of pixels by minimum cuts (α-expansion as in
+expansion.py, among the regions that are near).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restore.pipelines.expansion import UNITS, cheapest
+from restore.pipelines.offsets import Transforms
+
+RING = 2  # pixels around a region on which its moves are compared
+SAMPLES = 1500  # of them, at most
+GAIN = 0.97  # a move must lower the mean step to this share
+STEP = 0.35  # colour steps beyond this count alike: two edges that differ anyway
+EDGE = 2.0  # weight of a seam against known pixels
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Int = NDArray[np.integer]
+Float = NDArray[np.float32]
+Box = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One size of a fill. picture (h, w, 3); todo (h, w): pixels to fill; usable (h, w): pixels to copy from; label
+    (h, w), of every pixel the region of it or of the nearest filled pixel; moves: of every region."""
+
+    picture: Image
+    todo: Mask
+    usable: Mask
+    label: NDArray[np.int32]
+    moves: Transforms
+
+    def look(self, label: Int, y: Int, x: Int) -> tuple[Float, Mask]:
+        """What regions (n,) bring to pixels (n,): colours (n, 3) in [0, 1], and whether the source may be used."""
+        h, w = self.todo.shape
+        sy, sx = self.moves.apply(label, np.stack([y, x], 1)).T
+        inside = (sy >= 0) & (sy < h) & (sx >= 0) & (sx < w)
+        sy, sx = sy.clip(0, h - 1), sx.clip(0, w - 1)
+        good = inside & self.usable[sy, sx]
+        colour = self.picture[sy, sx] * np.float32(1 / 255)
+        colour[~good] = 0.5  # never what the hole holds
+        return colour, good
+
+    def shown(self, y: Int, x: Int) -> Float:
+        """The filled picture at pixels (n,), (n, 3)."""
+        colour, _ = self.look(self.label[y, x], y, x)
+        known = ~self.todo[y, x]
+        colour[known] = self.picture[y[known], x[known]] * np.float32(1 / 255)
+        return colour
+
+
+def boxes(label: Int, todo: Mask, count: int, margin: int) -> list[Box | None]:
+    """Rows and columns of every region with a margin; None for a region without pixels."""
+    y, x = np.nonzero(todo)
+    at = label[y, x]
+    h, w = todo.shape
+    first, last = np.full((count, 2), max(h, w)), np.full((count, 2), -1)
+    for axis, values in enumerate((y, x)):
+        np.minimum.at(first[:, axis], at, values)
+        np.maximum.at(last[:, axis], at, values)
+    first, last = np.maximum(first - margin, 0), last + (last >= 0) * (margin + 1)
+    return [None if b[0] < 0 else np.s_[a[0] : b[0], a[1] : b[1]] for a, b in zip(first, last, strict=True)]
+
+
+def align(level: Level, reach: int) -> Level:
+    """Every region moved by at most `reach` pixels each way to where it agrees best with its surroundings."""
+    steps = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
+    steps = steps[np.argsort(np.abs(steps).sum(1), kind="stable")]  # no move first: it wins ties
+    level = replace(level, moves=Transforms(level.moves.sign, level.moves.shift.copy()))
+    kernel = np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)
+    for k, box in enumerate(boxes(level.label, level.todo, len(level.moves), RING)):
+        if box is None:
+            continue
+        own = (level.label[box] == k) & level.todo[box]
+        y, x = np.nonzero((cv2.dilate(own.astype(np.uint8), kernel) > 0) & ~own)
+        every = max(1, len(y) // SAMPLES)
+        y, x = y[::every] + box[0].start, x[::every] + box[1].start
+        if len(y) == 0:
+            continue
+        there = level.shown(y, x)
+        off, good = np.empty((len(steps), len(y)), np.float32), np.empty((len(steps), len(y)), np.bool_)
+        for i, step in enumerate(steps):
+            moved = Transforms(level.moves.sign[k : k + 1], level.moves.shift[k : k + 1] + step)
+            colour, good[i] = replace(level, moves=moved).look(np.zeros_like(y), y, x)
+            off[i] = np.abs(colour - there).mean(1).clip(max=STEP)
+        always = good.all(0)  # all moves are compared on the same pixels
+        if not always.any():
+            continue
+        costs = off[:, always].mean(1)
+        best = int(np.argmin(costs))
+        if costs[best] < GAIN * costs[0]:
+            level.moves.shift[k] += steps[best]
+    return level
+
+
+def recut(level: Level, reach: int) -> Level:
+    """Every region may take the pixels within `reach` of it that lie beside a border of regions."""
+    level = replace(level, label=level.label.copy())
+    size = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    band = _near_borders(level.label, level.todo, size)
+    for k, box in enumerate(boxes(level.label, level.todo, len(level.moves), reach + 1)):
+        if box is not None:
+            _expand(level, k, box, band, size)
+    return level
+
+
+def _near_borders(label: NDArray[np.int32], todo: Mask, size: Image) -> Mask:
+    border = np.zeros(todo.shape, np.uint8)
+    for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        part = (label[first] != label[second]) & todo[first] & todo[second]
+        border[first] |= part
+        border[second] |= part
+    return (cv2.dilate(border, size) > 0) & todo
+
+
+def _expand(level: Level, k: int, box: Box, band: Mask, size: Image) -> None:
+    """Give region k the pixels of the box that lower the seams most, in place."""
+    label, todo = level.label[box], level.todo[box]
+    own = (label == k) & todo
+    free = (cv2.dilate(own.astype(np.uint8), size) > 0) & band[box] & ~own
+    y, x = np.nonzero(free)
+    if len(y) == 0:
+        return
+    y0, x0 = box[0].start, box[1].start
+    good = level.look(np.full(len(y), k), y + y0, x + x0)[1]
+    free[y[~good], x[~good]] = False
+    y, x = y[good], x[good]
+    n = len(y)
+    index = np.full(free.shape, -1, np.int32)
+    index[y, x] = np.arange(n)
+    index = np.pad(index, 1, constant_values=-1)
+    cost, pairs = np.zeros(n), []
+    h, w = level.todo.shape
+    for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        other = index[y + 1 + dy, x + 1 + dx]
+        inside = (y + y0 + dy >= 0) & (y + y0 + dy < h) & (x + x0 + dx >= 0) & (x + x0 + dx < w)
+        at = np.flatnonzero(inside & ((other < 0) | (dy + dx > 0)))  # each pair of free pixels once
+        p, other = (y[at] + y0, x[at] + x0), other[at]
+        q = (p[0] + dy, p[1] + dx)
+        known, mine, theirs = ~level.todo[q], level.label[p], level.label[q]
+        taking = np.full_like(mine, k)
+        v00, v10 = _seam(level, mine, theirs, known, p, q), _seam(level, taking, theirs, known, p, q)
+        alone = other < 0  # the neighbour stays as it is
+        np.add.at(cost, at[alone], (v10 - v00)[alone])
+        both = np.flatnonzero(~alone)
+        if len(both):  # V11 = 0: see Expansion._move
+            p, q = ((v[0][both], v[1][both]) for v in (p, q))
+            v00, v10 = v00[both], v10[both]
+            v01 = _seam(level, mine[both], taking[both], known[both], p, q)
+            np.add.at(cost, at[both], (v10 - v01 - v00) / 2)
+            np.add.at(cost, other[both], (v01 - v10 - v00) / 2)
+            pairs.append((at[both], other[both], np.maximum(v01 + v10 - v00, 0) / 2))
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    first, second, step = (np.concatenate(v) for v in zip(nothing, *pairs, strict=True))
+    link = np.rint(step * UNITS)
+    live = link > 0
+    taken = cheapest(np.rint(cost * UNITS), first[live], second[live], link[live], np.ones(n, np.bool_))
+    label[y[taken], x[taken]] = k
+
+
+def _seam(level: Level, a: Int, b: Int, known: Mask, p: tuple[Int, Int], q: tuple[Int, Int]) -> NDArray[np.float64]:
+    """Colour steps (n,) between neighbours p of region a and q of region b, or q known."""
+    a_there, b_there = level.look(a, *q)[0], level.look(b, *q)[0]
+    a_here, b_here = level.look(a, *p)[0], level.look(b, *p)[0]
+    b_there[known] = level.picture[q[0][known], q[1][known]] * np.float32(1 / 255)
+    step = np.linalg.norm(a_there - b_there, axis=1).astype(np.float64)
+    back = np.linalg.norm(a_here - b_here, axis=1)
+    return np.asarray(np.where(known, EDGE * step, np.where(a == b, 0.0, step + back)))
