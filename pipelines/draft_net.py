@@ -17,21 +17,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.pipelines.edm import level_waves, precondition
 from restore.pipelines.smooth import push_pull
 
 UNSHUFFLE = 4  # the network works on 4×4 pixel cells
 SIGMA_DATA = 0.25  # standard deviation of the residual, pixels in [-1, 1]
+EMB = 128  # width of the condition
 MULTIPLE = 2 * UNSHUFFLE  # image sides must be divisible by this
 
 
 @dataclass(frozen=True)
 class DraftConfig:
-    """Widths at 1/4 and 1/8 of the image size and residual blocks on the way down, in the middle, up."""
+    """Widths at 1/4 and 1/8 of the image size and residual blocks on the way down, in the middle, up; outputs: the
+    image, its log error and what else is asked for."""
 
     outer: int = 64
     inner: int = 256
     blocks: tuple[int, int, int] = (3, 6, 3)
     attention: int = 3  # how many of the middle blocks are followed by self-attention
+    outputs: int = 4
 
 
 class ResBlock(nn.Module):
@@ -76,7 +80,7 @@ class DraftNet(nn.Module):
     def __init__(self, config: DraftConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or DraftConfig()
-        emb, cells = 128, UNSHUFFLE**2
+        emb, cells = EMB, UNSHUFFLE**2
         down, mid, up = config.blocks
         self.emb = nn.Sequential(nn.Linear(32, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
         self.stem = nn.Conv2d(7 * cells, config.outer, 3, padding=1)
@@ -86,7 +90,7 @@ class DraftNet(nn.Module):
         self.attend = nn.ModuleList(Attention(config.inner) for _ in range(config.attention))
         self.widen = nn.Conv2d(config.inner, 4 * config.outer, 1)
         self.up = nn.ModuleList(ResBlock(config.outer, emb) for _ in range(up))
-        self.final = nn.Conv2d(config.outer, 4 * cells, 3, padding=1)
+        self.final = nn.Conv2d(config.outer, config.outputs * cells, 3, padding=1)
         for p in self.final.parameters():
             nn.init.zeros_(p)
         nn.init.normal_(self.final.weight, std=1e-3)
@@ -99,7 +103,8 @@ class DraftNet(nn.Module):
             for part in ("down", "mid", "up", "attend")
         )
         outer, inner = len(weights["stem.weight"]), len(weights["narrow.weight"])
-        net = cls(DraftConfig(outer, inner, (down, mid, up), attention))
+        outputs = len(weights["final.weight"]) // UNSHUFFLE**2
+        net = cls(DraftConfig(outer, inner, (down, mid, up), attention, outputs))
         net.load_state_dict({key: value.float() for key, value in weights.items()})
         return net.eval()
 
@@ -108,9 +113,11 @@ class DraftNet(nn.Module):
 
         Returns the prediction (N, 3, H, W) and the log of its expected absolute error (N, 1, H, W).
         """
-        freq = torch.exp(torch.linspace(0, math.log(64), 16, device=level.device))
-        angle = level.float()[:, None] * freq
-        emb = self.emb(torch.cat([angle.cos(), angle.sin()], 1).to(residual.dtype))
+        out = self.decode(residual, smooth, mask, self.emb(level_waves(level).to(residual.dtype)))
+        return out[:, :3], out[:, 3:]
+
+    def decode(self, residual: Tensor, smooth: Tensor, mask: Tensor, emb: Tensor) -> Tensor:
+        """All outputs (N, `config.outputs`, H, W) under the condition `emb` (N, EMB)."""
         x = F.pixel_unshuffle(torch.cat([residual, smooth, mask], 1), UNSHUFFLE)
         x = self.stem(x)
         for block in self.down:
@@ -123,23 +130,16 @@ class DraftNet(nn.Module):
         x = skip + F.pixel_shuffle(self.widen(x), 2)
         for block in self.up:
             x = block(x, emb)
-        out = F.pixel_shuffle(self.final(F.silu(x)), UNSHUFFLE)
-        return out[:, :3], out[:, 3:]
+        return F.pixel_shuffle(self.final(F.silu(x)), UNSHUFFLE)
 
     def denoise(self, noisy: Tensor, sigma: Tensor, smooth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """E[x | noisy]: images (N, 3, H, W) in [-1, 1]; sigma (N,), inf allowed; smooth from `push_pull`.
 
         Returns the clean estimate, not pasted, and the expected absolute error (N, 1, H, W).
         """
-        s = sigma[:, None, None, None].to(noisy.dtype)
-        pure = torch.isinf(s)
-        total = torch.sqrt(s**2 + SIGMA_DATA**2)
-        c_skip = torch.where(pure, 0.0, SIGMA_DATA**2 / total**2)
-        c_out = torch.where(pure, SIGMA_DATA, s * SIGMA_DATA / total)
-        r = torch.where(pure, 0.0, (noisy - smooth) * mask)
-        level = torch.where(torch.isinf(sigma), 1.0, sigma / (sigma + SIGMA_DATA))
-        out, log_error = self(torch.where(pure, 0.0, r / total), smooth, mask, level)
-        return smooth + c_skip * r + c_out * out, torch.exp(log_error.float()).to(noisy.dtype)
+        known = precondition((noisy - smooth) * mask, sigma, SIGMA_DATA)
+        out, log_error = self(known.scaled, smooth, mask, known.level)
+        return smooth + known.clean(out), torch.exp(log_error.float()).to(noisy.dtype)
 
     def draft(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """One step from pure noise. image (N, 3, H, W) in [0, 1], mask 1 = unknown, sides % 8 == 0.

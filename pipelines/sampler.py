@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.smooth import push_pull
 
 SIGMA_START = 0.6  # noise level from which variants are sampled, pixels in [-1, 1]
 SIGMA_END = 0.02
 RHO = 7.0  # Karras et al., NeurIPS 2022, eq. 5
+
+
+class Denoiser(Protocol):
+    """What can be sampled from: `DraftNet`, or another network under its conditions."""
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, smooth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(clean estimate, expected error) as `DraftNet.denoise` gives them."""
+        ...
 
 
 def schedule(steps: int, start: float = SIGMA_START, end: float = SIGMA_END) -> list[float]:
@@ -26,7 +34,7 @@ def schedule(steps: int, start: float = SIGMA_START, end: float = SIGMA_END) -> 
 
 
 def sample(
-    net: DraftNet,
+    net: Denoiser,
     image: Tensor,
     mask: Tensor,
     draft: Tensor,
@@ -36,7 +44,7 @@ def sample(
 ) -> Tensor:
     """One variant per image by Euler steps of the probability-flow equation (Karras et al., alg. 1).
 
-    image (N, 3, H, W) in [0, 1]; mask (N, 1, H, W) 1 = hole; draft as `DraftNet.draft` returns it.
+    image (N, 3, H, W) in [0, 1]; mask (N, 1, H, W) 1 = hole; draft: the image with the mean of its hole, alike.
     Only the hole is noised: known pixels are exact at every level.
     """
     smooth = push_pull(image, mask) * 2 - 1

@@ -31,6 +31,7 @@ LICENCES = {
     "by ISNet)",
     "fills": "fills of photos-*.tar by training/make_fills.py",
     "hole-shapes": "VOC 2012 Aug silhouettes",
+    "triplets": "removals from objects.tar by `restore dataset build`",
 }
 WHOLE = ("photos-", "objects")  # what the data folder itself stands for
 

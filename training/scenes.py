@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from restore.grounding.vocabulary import Vocabulary
 from restore.training.data import Holes, PhotoCache, random_crop
 
 # Photo sources that hold few people or animals: safe backgrounds for pasting.
@@ -69,6 +70,13 @@ def load_objects(source: Path) -> list[Cutout]:
     return out
 
 
+def common_names(cuts: list[Cutout], drawn: list[str]) -> list[list[str]]:
+    """Per cut-out its own name and, last, that of its kind, where it is of one of the `drawn` (a beagle is a dog)."""
+    words = Vocabulary.load()
+    wider = {words.class_name(c): kind for kind in drawn for c in words.lookup(kind).classes}
+    return [list(dict.fromkeys((cut.kinds[0], wider.get(cut.kinds[0], cut.kinds[0])))) for cut in cuts]
+
+
 def _decode(data: bytes, flags: int) -> np.ndarray:
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), flags))
 
@@ -94,7 +102,7 @@ def _fit(image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generato
     return image, cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
 
 
-def _paste(scene: Scene, cuts: list[Cutout], kind: int, rng: np.random.Generator, place: np.ndarray) -> None:
+def paste(scene: Scene, cuts: list[Cutout], kind: int, rng: np.random.Generator, place: np.ndarray) -> None:
     """Paste cut-out `kind`: `place` = centre x, y and long side, as shares of the scene's side."""
     size, cut = scene.image.shape[0], cuts[kind]
     mask = (cut.mask > 0).astype(np.uint8)
@@ -127,7 +135,7 @@ def _paste_group(scene: Scene, cuts: list[Cutout], people: list[int], rng: np.ra
     for _ in range(int(rng.integers(2, 7))):
         tall = height * rng.uniform(0.85, 1.1)
         kind = people[rng.integers(len(people))]
-        _paste(scene, cuts, kind, rng, np.array([x, bottom - tall / 2 + rng.normal(0, 0.03), tall]))
+        paste(scene, cuts, kind, rng, np.array([x, bottom - tall / 2 + rng.normal(0, 0.03), tall]))
         x += height * rng.uniform(0.15, 0.55)
 
 
@@ -178,6 +186,6 @@ def sample_scene(
         if scene.kinds and rng.random() < 0.15:
             kind = scene.kinds[0]  # several of a kind
         side = float(np.exp(rng.uniform(np.log(0.1), np.log(0.8))))
-        _paste(scene, cuts, kind, rng, np.array([*rng.uniform(0.05, 0.95, 2), side]))
+        paste(scene, cuts, kind, rng, np.array([*rng.uniform(0.05, 0.95, 2), side]))
     scene.image = _relight(scene.image, rng)
     return scene

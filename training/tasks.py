@@ -24,6 +24,9 @@ TASKS = {
     "judge": ("restore.training.judge", "JudgeTask"),
     "scorer": ("restore.training.scorer", "ScorerTask"),
     "natural": ("restore.training.statistics", "StatisticsTask"),
+    "instruct": ("restore.training.instruct", "InstructTask"),
+    "shape": ("restore.training.shape", "ShapeTask"),
+    "coord": ("restore.training.coord", "CoordTask"),
     "mbc": ("restore.training.mbc", "MbcTask"),
 }
 RECIPES = Path(__file__).parent / "recipes"

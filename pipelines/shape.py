@@ -1,0 +1,136 @@
+"""Paint a named object into a shape of stated precision (SmartBrush, Xie et al., CVPR 2023).
+
+The network works on a small square around the shape. Its own outline of the object, not the shape, decides which
+pixels are pasted: the background inside a coarse shape stays.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.errors import InputError
+from restore.pipelines.instruct_net import token_ids
+from restore.pipelines.sampler import sample
+from restore.pipelines.shape_net import SIDE, Painted, ShapeNet
+from restore.pipelines.single_net import SingleNetPipeline
+from restore.pipelines.smooth import push_pull
+
+FILLED = 0.7  # share of the working square that the shape's longer side takes
+EDGE = 0.25  # width of the pasted outline's soft edge, in probability
+
+
+@dataclass(frozen=True)
+class ShapeOutput:
+    """image (1, 3, H, W) in [0, 1], equal to the input outside `instance`; instance (1, 1, H, W): weight of the object
+    in [0, 1], 0 outside the shape; confidence: mean over the shape, in [0, 1]."""
+
+    image: Tensor
+    instance: Tensor
+    confidence: float
+
+
+class ShapePipeline(SingleNetPipeline[ShapeNet]):
+    """Called with a generator, it returns an output object. See the module's docstring."""
+
+    network, file = ShapeNet, "shape.safetensors"
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        prompt: str,
+        *,
+        precision: float = 1.0,
+        generator: torch.Generator | None = None,
+        num_inference_steps: int = 1,
+    ) -> ShapeOutput:
+        """image (1, 3, H, W) in [0, 1], any size; mask (1, 1, H, W), 1 = the shape; prompt: the object's name.
+
+        precision: s of the paper, 0 = the mask is the object's outline, 1 = its box. One step is the conditional
+        mean; more add a sampled variant's detail, from `generator`'s noise. Raises InputError on an empty mask.
+        """
+        if not 0 <= precision <= 1:
+            raise InputError(f"expected a shape precision between 0 (outline) and 1 (box), got {precision}")
+        window = _square(mask[0, 0] > 0.5)
+        shape = _crop(mask, window)
+        x, m = (_resized(t, SIDE) for t in (_crop(image, window), shape))
+        device = next(self.net.parameters()).device
+        # A pixel that any of the old content was averaged into is not known.
+        x, m = x.to(device), (m > 1e-4).float().to(device)
+        condition = self.net.condition(
+            token_ids([prompt]).to(device), torch.tensor([precision], dtype=torch.float32, device=device)
+        )
+        told = self._step(x, m, condition)
+        painted = torch.where(m > 0.5, told.clean / 2 + 0.5, x).clamp(0, 1)
+        if num_inference_steps > 1:
+            generator = generator or torch.Generator().manual_seed(0)
+            painted = sample(_Conditioned(self.net, condition), x, m, painted, num_inference_steps, generator)
+        confidence = float((1 / (1 + told.error / 2 / 0.1))[m > 0.5].mean())
+        return _pasted(image, shape, window, painted.cpu(), torch.sigmoid(told.instance.float()).cpu(), confidence)
+
+    def _step(self, x: Tensor, m: Tensor, condition: Tensor) -> Painted:
+        """The conditional mean of the shape's pixels and of the object's outline."""
+        smooth = push_pull(x, m) * 2 - 1
+        return self.net.denoise(smooth, torch.full((1,), math.inf, device=x.device), smooth, m, condition)
+
+
+@dataclass(frozen=True)
+class _Conditioned:
+    """The network under one condition, as the sampler wants it."""
+
+    net: ShapeNet
+    condition: Tensor
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, smooth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        told = self.net.denoise(noisy, sigma, smooth, mask, self.condition)
+        return told.clean, told.error
+
+
+def _square(shape: Tensor) -> tuple[int, int, int]:
+    """(top, left, side) of the working square around a shape (H, W); it may reach over the photo's edge."""
+    ys, xs = torch.nonzero(shape, as_tuple=True)
+    if not len(ys):
+        raise InputError("expected a shape to paint into, got an empty mask; mark at least one pixel")
+    top, bottom, left, right = (int(v) for v in (ys.min(), ys.max() + 1, xs.min(), xs.max() + 1))
+    longest = max(bottom - top, right - left)
+    # Not over the edge where that can be helped: there is nothing to see.
+    side = max(longest, min(math.ceil(longest / FILLED), *shape.shape))
+    start = [round((a + b - side) / 2) for a, b in ((top, bottom), (left, right))]
+    y, x = (min(max(s, 0), n - side) if side <= n else s for s, n in zip(start, shape.shape, strict=True))
+    return y, x, side
+
+
+def _crop(x: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """The window of (1, C, H, W); beyond the photo its edge is repeated."""
+    top, left, side = window
+    rows = torch.arange(top, top + side).clamp(0, x.shape[-2] - 1)
+    columns = torch.arange(left, left + side).clamp(0, x.shape[-1] - 1)
+    return x[..., rows[:, None], columns[None]]
+
+
+def _resized(x: Tensor, side: int) -> Tensor:
+    return F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _pasted(
+    image: Tensor, shape: Tensor, window: tuple[int, int, int], painted: Tensor, instance: Tensor, confidence: float
+) -> ShapeOutput:
+    """Bring the working square back to the photo's size and paste the object."""
+    top, left, side = window
+    large = F.interpolate(painted, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
+    weight = F.interpolate(instance, (side, side), mode="bilinear", align_corners=False)
+    weight = ((weight - 0.5) / EDGE + 0.5).clamp(0, 1) * (shape > 0.5)
+    height, width = image.shape[-2:]
+    rows = slice(max(top, 0), min(top + side, height))
+    columns = slice(max(left, 0), min(left + side, width))
+    inner = (..., slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    out, where = image.clone(), torch.zeros_like(image[:, :1])
+    where[..., rows, columns] = weight[inner]
+    out[..., rows, columns] = torch.lerp(image[..., rows, columns], large[inner], weight[inner])
+    return ShapeOutput(out, where, confidence)

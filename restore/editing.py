@@ -1,0 +1,124 @@
+"""The embedded models that edit by words: one removes without a mask, one paints a named object into a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+
+from restore.engine import Area, Candidate, Mask
+from restore.errors import InputError, ObjectNotFoundError
+from restore.filling import Filler, Order, as_tensor, pasted
+from restore.grounding.instruction import parse
+from restore.grounding.painting import paintable
+from restore.image import Photo
+from restore.mask import check_mask, mask_box
+from restore.pipelines.instruct import InstructPipeline
+from restore.pipelines.shape import ShapePipeline
+from restore.regions import AnyMask, Region, given_mask
+
+SIDE = 512  # long side, pixels, at which an instruction is carried out
+BOX = 0.95  # share of its bounding box from which a mask is a box
+FINE = 0.25  # precision of any other mask
+
+
+class Instructor:
+    """Where an instruction changes a photo, found by carrying it out (pipelines/instruct.py)."""
+
+    def __init__(self, pipeline: InstructPipeline) -> None:
+        self.pipeline = pipeline
+
+    def find(
+        self, photo: Photo, prompt: str | None, mask: AnyMask, box: Sequence[int] | None, point: Sequence[int] | None
+    ) -> Region:
+        """The region that changes, inside the mask or box if one is given, and the network's proposal for it.
+
+        Raises InputError for a point, without a prompt or for one that does not remove; ObjectNotFoundError where
+        nothing changes.
+        """
+        if point is not None:
+            raise InputError("expected a prompt, got a point: model 'instruct' is told by words; use --model builtin")
+        within = given_mask(mask, box, photo.size)
+        if prompt is None:
+            raise InputError("expected a prompt, got none: model 'instruct' is told by words; or use --model builtin")
+        instruction = parse(prompt)
+        if instruction.action != "remove":
+            raise InputError(
+                f"expected an instruction to remove something, got one to {instruction.action}: model 'instruct' has "
+                "only learnt removals; use --model builtin with a box or mask"
+            )
+        height, width = photo.pixels.shape[:2]
+        scale = min(1.0, SIDE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small = photo.pixels if scale == 1 else cv2.resize(photo.pixels, size, interpolation=cv2.INTER_AREA)
+        output = self.pipeline(as_tensor(np.array(small, np.uint8)), prompt)
+        proposal = (output.image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
+        change = cv2.resize(output.change[0, 0].numpy(), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+        hole = change if within is None else change & within
+        if not hole.any():
+            raise ObjectNotFoundError(
+                f"expected '{instruction.phrase}' in the photo, but model 'instruct' changes nothing for it; "
+                "say it differently, or use --model builtin"
+            )
+        check_mask(hole, photo.size)
+        return Region(hole, "prompt", instruction=instruction, proposal=proposal)
+
+
+class ProposalFiller:
+    """A finished proposal as the first candidate, fills of another model beside it and for all that is repaired."""
+
+    def __init__(self, base: Filler) -> None:
+        self.base = base
+
+    def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
+        if order.proposal is None or order.index > 1:
+            return self.base.fill(area, todo, order)
+        image = np.where(todo[..., None], order.proposal, area.image)
+        if order.on_candidate is not None:
+            order.on_candidate(0)
+        count = order.settings.candidates - 1
+        if not count:
+            return [Candidate(image, 1.0)]
+        rest = self.base.fill(area, todo, replace(order, settings=order.settings.updated(candidates=count)))
+        return [Candidate(image, rest[0].confidence), *rest]
+
+
+class ShapeFiller:
+    """Paints the object that the instruction names into the hole (pipelines/shape.py)."""
+
+    def __init__(self, pipeline: ShapePipeline, base: Filler) -> None:
+        """base: fills the place of an object that is replaced."""
+        self.pipeline, self.base = pipeline, base
+
+    def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
+        """The first candidate of the first pass is the conditional mean, all others are sampled."""
+        instruction, settings = order.instruction, order.settings
+        if instruction is None or instruction.subject is None:
+            raise InputError("expected an instruction to add or replace something, got none; say what to paint")
+        background = area.image
+        if instruction.action == "replace":
+            alone = replace(order, settings=settings.updated(candidates=1), on_candidate=None)
+            background = self.base.fill(area, area.hole, alone)[0].image
+        candidates = []
+        for k in range(settings.candidates):
+            output = self.pipeline(
+                as_tensor(background),
+                torch.from_numpy(area.hole)[None, None].float(),
+                paintable(instruction.subject),
+                precision=_precision(area.hole) if settings.shape_precision is None else settings.shape_precision,
+                generator=torch.Generator().manual_seed(order.seed * 1009 + k),
+                num_inference_steps=1 if order.first + k == 0 else max(2, settings.steps),
+            )
+            candidates.append(Candidate(pasted(area.image, output.image[0], todo), output.confidence))
+            if order.on_candidate is not None:
+                order.on_candidate(k)
+        return candidates
+
+
+def _precision(hole: Mask) -> float:
+    """Of a shape whose precision nobody stated: a box is coarse, what was drawn or found is fine."""
+    _, _, w, h = mask_box(hole)
+    return 1.0 if hole.sum() >= BOX * w * h else FINE

@@ -1,0 +1,80 @@
+"""After an edit: is what should be gone gone, is what should be there there?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from restore.engine import Area, Mask
+from restore.errors import ObjectNotFoundError
+from restore.grounding.finder import ObjectFinder
+
+GONE = 0.05  # share of the hole that may still look like the object: smaller finds are specks
+INSIDE = 0.5  # share of a found object that must lie in the shape it was painted into
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What the grounder finds of `name` inside the edited region.
+
+    found: its pixels there, per area and at working size (h, w); share: of the region, in [0, 1]; wanted: whether it
+    should be there.
+    """
+
+    name: str
+    found: list[Mask]
+    share: float
+    wanted: bool
+
+    @property
+    def right(self) -> bool:
+        """Gone if it should be gone, there if it should be there."""
+        return (self.share > GONE) == self.wanted
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words."""
+        if self.wanted:
+            return f"'{self.name}' is found in the shape" if self.right else f"'{self.name}' is not found in the shape"
+        if self.right:
+            return f"'{self.name}' is no longer found there"
+        return f"'{self.name}' is still found in {self.share:.0%} of the region"
+
+    def better(self, other: Presence) -> bool:
+        return self.share > other.share if self.wanted else self.share < other.share
+
+
+def presence(finder: ObjectFinder, areas: Sequence[Area], name: str, *, wanted: bool) -> Presence | None:
+    """Look for `name` in the holes of edited areas. None if the finder does not know the word."""
+    found: list[Mask] = []
+    for area in areas:
+        try:
+            instances = finder.named(area.image, name)
+        except ObjectNotFoundError:
+            return None
+        inside = [i.mask & area.hole for i in instances if (i.mask & area.hole).sum() >= INSIDE * i.mask.sum()]
+        found.append(np.any([np.zeros_like(area.hole), *inside], axis=0))
+    total = sum(int(area.hole.sum()) for area in areas)
+    return Presence(name, found, sum(int(f.sum()) for f in found) / max(1, total), wanted)
+
+
+def copied_from(areas: Sequence[Area], found: Sequence[Mask], shape: tuple[int, ...]) -> Mask:
+    """The pixels of a photo of `shape` (H, W) that the found objects were copied from: barred from the next try."""
+    barred = np.zeros(shape[:2], np.bool_)
+    for area, mask in zip(areas, found, strict=True):
+        if area.source is None or not mask.any():
+            continue
+        h, w = mask.shape
+        y, x = np.nonzero(mask)
+        sign_y, sign_x, shift_y, shift_x = area.source[mask].T
+        copied = sign_y != 0
+        rows, columns = (sign_y * y + shift_y)[copied].clip(0, h - 1), (sign_x * x + shift_x)[copied].clip(0, w - 1)
+        small = np.zeros((h, w), np.uint8)
+        small[rows, columns] = 1
+        small = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)).astype(np.uint8)
+        large = cv2.resize(small, (area.window.w, area.window.h), interpolation=cv2.INTER_NEAREST)
+        barred[area.window.slices] |= large > 0
+    return barred
