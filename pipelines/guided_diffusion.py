@@ -9,11 +9,13 @@ head by head (`QKVAttentionLegacy`). What shapes cannot tell are the channels of
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from restore.errors import InputError, ModelUnavailableError
@@ -196,13 +198,29 @@ def convert(source: Path, goal: Path, head_channels: int = 64, schedule: str = "
     """Write a checkpoint as a folder that `load_prior` takes: `unet/` and `scheduler/`, safetensors and JSON.
 
     head_channels: of an attention head (`num_head_channels`; 64 in the published ones); schedule: "linear" or "cosine",
-    1000 steps. The only place where a pickle is read, and that with `weights_only=True`.
+    1000 steps. Read by `unpickled`.
     Raises InputError for files, ModelUnavailableError for what is in them.
     """
     from diffusers import DDPMScheduler, UNet2DModel
 
     if goal.exists() and any(goal.iterdir() if goal.is_dir() else [goal]):
         raise InputError(f"expected a folder that is new or empty, got existing {goal}; choose another name")
+    weights = unpickled(source)
+    layout = layout_of(weights)
+    unet: Any = UNet2DModel(**unet_config(layout, head_channels))
+    unet.load_state_dict(converted(weights, layout, head_channels))
+    unet.save_pretrained(goal / "unet", safe_serialization=True)
+    betas = {"linear": "linear", "cosine": "squaredcos_cap_v2"}[schedule]
+    kind = "learned_range" if layout.out_channels == 6 else "fixed_small"
+    scheduler: Any = DDPMScheduler(beta_schedule=betas, variance_type=kind)
+    scheduler.save_pretrained(goal / "scheduler")
+
+
+def unpickled(source: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, and nothing else that may be in it: `weights_only=True`.
+
+    Raises InputError for a file that cannot be read, ModelUnavailableError for what is no state dict.
+    """
     try:
         weights = torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -212,11 +230,19 @@ def convert(source: Path, goal: Path, head_channels: int = 64, schedule: str = "
         raise ModelUnavailableError(f"expected a checkpoint of tensors only in {source}, got: {reason}") from None
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         raise ModelUnavailableError(f"expected a state dict of tensors in {source}, got another kind")
-    layout = layout_of(weights)
-    unet: Any = UNet2DModel(**unet_config(layout, head_channels))
-    unet.load_state_dict(converted(weights, layout, head_channels))
-    unet.save_pretrained(goal / "unet", safe_serialization=True)
-    betas = {"linear": "linear", "cosine": "squaredcos_cap_v2"}[schedule]
-    kind = "learned_range" if layout.out_channels == 6 else "fixed_small"
-    scheduler: Any = DDPMScheduler(beta_schedule=betas, variance_type=kind)
-    scheduler.save_pretrained(goal / "scheduler")
+    return weights
+
+
+def repacked(source: Path, goal: Path) -> None:
+    """Write the tensors of a checkpoint, as they are, as safetensors. Raises as `unpickled`, and for existing files."""
+    if goal.exists():
+        raise InputError(f"expected a file that is new, got existing {goal}; choose another name")
+    tensors = {name: value.contiguous().clone() for name, value in unpickled(source).items()}
+    draft = goal.with_name(f".{goal.name}.{os.getpid()}")
+    try:
+        save_file(tensors, draft)
+        os.replace(draft, goal)
+    except OSError as error:
+        raise InputError(f"expected to write {goal}, got: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)

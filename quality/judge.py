@@ -29,17 +29,18 @@ class Judgement:
     probability: (H, W) float32 in [0, 1], 0 outside the judged region; hole: (H, W) bool, the judged
     region; severity: mean over it of how broken the picture looks, 0 = like a photo; distance: (H, W) float32,
     expected squared feature distance to what the hole may have held (restore/expectation.py), None where nothing
-    surrounds the judged region.
+    surrounds the judged region; threshold: probability from which a pixel counts as an artifact.
     """
 
     probability: NDArray[np.float32]
     hole: NDArray[np.bool_]
     severity: float
     distance: NDArray[np.float32] | None = None
+    threshold: float = ARTIFACT
 
     @property
     def artifacts(self) -> NDArray[np.bool_]:
-        return self.hole & (self.probability > ARTIFACT)
+        return self.hole & (self.probability > self.threshold)
 
     @property
     def par_hole(self) -> float:

@@ -18,25 +18,33 @@ import numpy as np
 import torch
 
 from restore.assessing import Assessor
-from restore.backbone import Lite0
+from restore.backbone import Lite0, trained_lite0
 from restore.checkpoints import load_weights
-from restore.engine import Area, Candidate, Mask, Outcome, PassRecord, areas_of, repair
+from restore.editing import Instructor, ProposalFiller, ShapeFiller
+from restore.engine import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced, repair
 from restore.errors import Cancelled, InputError, ModelUnavailableError
 from restore.expectation import ExpectationNet
-from restore.filling import BuiltinFiller, Filler, Order
+from restore.filling import BuiltinFiller, DraftFiller, Filler, Order
+from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.grounder import Grounder
 from restore.grounding.instruction import parse
 from restore.image import Photo, load_photo, photo_from_array
 from restore.mask import check_point, load_mask
+from restore.models import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
 from restore.pipelines.builtin import BuiltinPipeline
 from restore.pipelines.draft_net import DraftNet
-from restore.quality.judge import Judge
+from restore.pipelines.instruct import InstructPipeline
+from restore.pipelines.shape import ShapePipeline
+from restore.presence import Presence, copied_from, presence
+from restore.quality.judge import Judge, Judgement
 from restore.regions import AnyMask, Region, RegionFinder
 from restore.results import Assessment, InpaintResult, Segmentation, edited
 from restore.settings import Settings
 
 OnPass = Callable[[PassRecord], Any]
 OnStep = Callable[[int, int], Any]
+AnyJudge = Callable[..., Judgement]  # of an image (H, W, 3), and of its hole (H, W) if not of everything
+RETRIES = 1  # attempts after the first while the grounder says that the instruction was not followed
 AnyImage = Any  # a path, a Pillow image or an array: see restore.image
 
 
@@ -47,16 +55,14 @@ class Engine:
     """
 
     def __init__(self, model: str | None = None, device: str | None = None, settings: Settings | None = None) -> None:
-        self.settings = (settings or Settings()).updated(model=model, device=device)
-        if self.settings.model != "builtin":
-            raise ModelUnavailableError(f"expected model 'builtin', got '{self.settings.model}'; no other is installed")
+        settings = settings or default_settings(model or "builtin")
+        self.settings = settings.updated(model=model, device=device)
+        check_models(self.settings)
         self.device = device_named(self.settings.device)
 
     @cached_property
     def _lite0(self) -> Lite0:
-        net = Lite0()
-        net.load_state_dict(load_weights("lite0"))
-        return net.eval().to(self.device)
+        return trained_lite0().to(self.device)
 
     @cached_property
     def _grounder(self) -> Grounder:
@@ -64,11 +70,13 @@ class Engine:
 
     @cached_property
     def _finder(self) -> RegionFinder:
-        return RegionFinder(self._grounder)
+        embedded, copies = EmbeddedFinder(self._grounder), self.settings.model == "builtin"
+        return RegionFinder(self._grounder, open_finder(self.settings.grounder, self.device, embedded), copies=copies)
 
     @cached_property
-    def _judge(self) -> Judge:
-        return Judge(load_weights("judge"), self._lite0, self.device, self._pipeline.expectation)
+    def _judge(self) -> AnyJudge:
+        judge = Judge(load_weights("judge"), self._lite0, self.device, self._pipeline.expectation)
+        return open_judge(self.settings.judge, self.device, judge)
 
     @cached_property
     def _assessor(self) -> Assessor:
@@ -76,7 +84,15 @@ class Engine:
 
     @cached_property
     def _filler(self) -> Filler:
-        return BuiltinFiller(self._pipeline)
+        return open_filler(self.settings, self.device, lambda: BuiltinFiller(self._pipeline))
+
+    @cached_property
+    def _instructor(self) -> Instructor:
+        return Instructor(InstructPipeline.from_weights(load_weights("instruct")).to(self.device))
+
+    @cached_property
+    def _shape_pipeline(self) -> ShapePipeline:
+        return ShapePipeline.from_weights(load_weights("shape")).to(self.device)
 
     @cached_property
     def _pipeline(self) -> BuiltinPipeline:
@@ -96,22 +112,40 @@ class Engine:
         par: float | None = None,
         candidates: int | None = None,
         steps: int | None = None,
+        shape_precision: float | None = None,
+        draft: bool = False,
         on_pass: OnPass | None = None,
         on_step: OnStep | None = None,
     ) -> InpaintResult:
         """Remove what `prompt` names, or what `mask`, `box` (x, y, w, h) or `point` (x, y) shows.
 
+        A prompt may also replace or add something (the builtin model knows few things: restore/grounding/painting.py);
+        what is added goes into the mask or box, or beside what the prompt names (restore/grounding/placement.py).
+        Model "instruct" needs no mask: its network finds what the prompt means and removes it.
         image: path, Pillow image or uint8/uint16 array (H, W[, C]); never modified. mask: same size,
-        non-zero = repaint. With a prompt and a mask or box, the object is looked for inside it.
+        non-zero = repaint. With a prompt and a mask or box, the object is looked for inside it. draft: an instant
+        preview by the embedded draft network, whatever the model; passes and candidates are then 1.
         `on_pass(record)` and `on_step(done, total)` may return False to stop. Raises InputError,
         ObjectNotFoundError, ModelUnavailableError, Cancelled.
         """
         started = time.perf_counter()
-        settings = self.settings.updated(seed=seed, passes=passes, par=par, candidates=candidates, steps=steps)
+        settings = self.settings.updated(
+            seed=seed, passes=passes, par=par, candidates=candidates, steps=steps, shape_precision=shape_precision
+        )
+        if prompt is not None:
+            check_instruction(settings.model, parse(prompt))
         photo = _photo(image)
-        region = self._finder.find(photo, prompt, mask, box, point)
-        outcome = self._repair(photo, areas_of(photo.pixels, region.hole), settings, region, on_pass, on_step)
-        return self._result(photo, region, outcome, settings, started, image)
+        if draft:
+            settings = settings.updated(passes=1, candidates=1)
+        if settings.model == "instruct":
+            region = self._instructor.find(photo, prompt, mask, box, point)
+        else:
+            region = self._finder.find(photo, prompt, mask, box, point, copies=not draft)
+        filler = DraftFiller(self._pipeline) if draft else self._filler_for(region)
+        outcome, told = self._made_sure(
+            photo, region, filler, settings, on_pass, on_step, retries=0 if draft else RETRIES
+        )
+        return self._result(photo, region, outcome, settings, started, image, told)
 
     def refine(
         self,
@@ -137,7 +171,7 @@ class Engine:
         hole = self._judge(photo.pixels).artifacts if mask is None else load_mask(mask, photo.size)
         region = Region(hole, "artifacts" if mask is None else "mask")
         areas = [replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(photo.pixels, hole)]
-        outcome = self._repair(photo, areas, settings, region, on_pass, on_step)
+        outcome = self._repair(photo, areas, settings, region, self._filler, on_pass, on_step)
         return self._result(photo, region, outcome, settings, started, image)
 
     def segment(
@@ -148,7 +182,7 @@ class Engine:
         if (prompt is None) == (point is None):
             raise InputError("expected a prompt or a point, got " + ("neither" if prompt is None else "both"))
         if point is not None:
-            chosen = [self._grounder.at(photo.pixels, check_point(point, photo.size))]
+            chosen = [self._finder.finder.at(photo.pixels, check_point(point, photo.size))]
         else:
             chosen, _ = self._finder.ground(photo.pixels, parse(prompt or ""))
         union = np.any([i.mask for i in chosen], axis=0)
@@ -169,12 +203,56 @@ class Engine:
         par_hole = None if hole is None else judgement.par_hole
         return Assessment(par_hole, judgement.par_image, judgement.quality, judgement.probability, scores)
 
+    def _filler_for(self, region: Region) -> Filler:
+        if region.proposal is not None:
+            return ProposalFiller(self._filler)
+        if self.settings.model == "builtin" and _painted(region):
+            return ShapeFiller(self._shape_pipeline, self._filler)
+        return self._filler
+
+    def _made_sure(
+        self,
+        photo: Photo,
+        region: Region,
+        filler: Filler,
+        settings: Settings,
+        on_pass: OnPass | None,
+        on_step: OnStep | None,
+        retries: int,
+    ) -> tuple[Outcome, Presence | None]:
+        """The repaired areas, made anew where the grounder finds what should be gone or misses what should be there."""
+        best: tuple[Outcome, Presence | None] | None = None
+        for attempt in range(1 + retries):
+            areas = areas_of(photo.pixels, region.hole)
+            trial = settings.updated(seed=settings.seed + attempt)
+            outcome = self._repair(photo, areas, trial, region, filler, on_pass, on_step)
+            told = self._presence(region, outcome.areas)
+            if best is None or (told is not None and best[1] is not None and told.better(best[1])):
+                best = outcome, told
+            if told is None or told.right:
+                break
+            # What was found again was copied or proposed: neither shall happen twice.
+            copied = copied_from(outcome.areas, told.found, photo.pixels.shape)
+            barred = copied if region.barred is None else copied | region.barred
+            region = replace(region, barred=barred & ~region.hole, proposal=None)
+        assert best is not None  # there is a first attempt
+        return best
+
+    def _presence(self, region: Region, areas: list[Area]) -> Presence | None:
+        """None where no words said what should be gone or there."""
+        said = region.instruction
+        if said is None:
+            return None
+        name = said.phrase if said.subject is None else said.subject
+        return presence(self._finder.finder, areas, name, wanted=_painted(region))
+
     def _repair(
         self,
         photo: Photo,
         areas: list[Area],
         settings: Settings,
         region: Region,
+        filler: Filler,
         on_pass: OnPass | None,
         on_step: OnStep | None,
     ) -> Outcome:
@@ -186,29 +264,45 @@ class Engine:
             done += 1
             _call(on_step, done, total)
 
+        def alive() -> None:
+            _call(on_step, done, total)
+
         def fill(area: Area, todo: Mask, index: int) -> list[Candidate]:
-            inside = area.window.slices
-            cost = None if region.penalty is None else region.penalty[inside]
-            barred = None if region.barred is None else region.barred[inside]
-            return self._filler.fill(
-                area, todo, Order(settings, index, region.instruction, barred, cost, on_candidate=step)
-            )
+            cost = region.penalty(area.window)
+            cost = None if cost is None else reduced(cost)
+            barred = None if region.barred is None else reduced(region.barred[area.window.slices])
+            proposal = region.proposed(area.window, area.hole.shape)
+            order = Order(settings, index, region.instruction, barred, cost, proposal, on_candidate=step, on_step=alive)
+            return filler.fill(area, todo, order)
+
+        def judge(image: Image, hole: Mask) -> Judgement:
+            judgement = self._judge(image, hole)
+            # What may have been there before is no measure of something new.
+            return replace(judgement, distance=None) if _painted(region) else judgement
 
         return repair(
             areas,
             photo.pixels.shape[0] * photo.pixels.shape[1],
             fill,
-            self._judge,
+            judge,
             settings,
             lambda record: _call(on_pass, record),
         )
 
     def _result(
-        self, photo: Photo, region: Region, outcome: Outcome, settings: Settings, started: float, like: Any
+        self,
+        photo: Photo,
+        region: Region,
+        outcome: Outcome,
+        settings: Settings,
+        started: float,
+        like: Any,
+        told: Presence | None = None,
     ) -> InpaintResult:
+        result = edited(photo, outcome.areas, region.hole)
         seconds = time.perf_counter() - started
         return InpaintResult(
-            edited(photo, outcome.areas, region.hole),
+            result,
             photo,
             region.hole,
             region.source,
@@ -219,7 +313,13 @@ class Engine:
             seconds,
             like,
             outcome,
+            told,
         )
+
+
+def _painted(region: Region) -> bool:
+    """Whether something shall appear in the region."""
+    return region.instruction is not None and region.instruction.subject is not None
 
 
 def device_named(name: str) -> torch.device:

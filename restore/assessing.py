@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore.backbone import Lite0
+from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights, manifest
 from restore.errors import InputError
 from restore.formats import SUFFIXES
@@ -37,6 +37,7 @@ from restore.quality.classic import colour_cast, exposure, noise, sharpness
 from restore.quality.features import OnnxNet, photo_features
 from restore.quality.full_reference import MS_SSIM_SIDE, SSIM_SIDE, feature_distance, lpips, ms_ssim, psnr, ssim_map
 from restore.quality.giqa import MbcScore
+from restore.quality.hub_features import FolderNet
 from restore.quality.judge import Judge, Judgement
 from restore.quality.natural import NaturalPhotos
 from restore.quality.scorer import Scorer
@@ -79,12 +80,10 @@ class Assessor:
     """
 
     def __init__(
-        self, device: torch.device, nets: dict[str, OnnxNet] | None = None, mbc: MbcScore | None = None
+        self, device: torch.device, nets: Mapping[str, OnnxNet | FolderNet] | None = None, mbc: MbcScore | None = None
     ) -> None:
         self.device, self.nets, self.mbc = device, nets or {}, mbc
-        self.lite0 = Lite0()
-        self.lite0.load_state_dict(load_weights("lite0"))
-        self.lite0.eval().requires_grad_(False).to(device)
+        self.lite0 = trained_lite0().to(device)
         self.judge = Judge(load_weights("judge"), self.lite0, device)
         self.scorer = Scorer(load_weights("scorer"), self.lite0, str(device)) if "scorer" in manifest() else None
         self.natural = (

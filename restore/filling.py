@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from restore.engine import Area, Candidate, Image, Mask
 from restore.grounding.instruction import Instruction
 from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
+from restore.pipelines.enlarge import KEPT, enlarge
 from restore.settings import Settings
 
 
@@ -26,7 +28,9 @@ class Order:
 
     instruction: what the user said, None for a bare mask, box or point. index: the pass, from 1; candidates are
     numbered on over the passes, so that no two are alike. barred (h, w): known pixels never copied from; penalty
-    (h, w) ≥ 0: cost of copying a pixel; both of the area's window. on_candidate(k) is called after each fill.
+    (h, w) ≥ 0: cost of copying a pixel; both of the area's window. proposal (h, w, 3): a
+    finished edit of it. on_candidate(k) is called after each fill,
+    on_step() between the steps of a long one; both may raise Cancelled.
     """
 
     settings: Settings
@@ -34,7 +38,9 @@ class Order:
     instruction: Instruction | None = None
     barred: Mask | None = None
     penalty: NDArray[np.float32] | None = None
+    proposal: Image | None = None
     on_candidate: Callable[[int], None] | None = None
+    on_step: Callable[[], None] | None = None
 
     @property
     def seed(self) -> int:
@@ -76,7 +82,29 @@ class BuiltinFiller:
             penalty=order.penalty,
             callback_on_step_end=order.on_candidate,
         )
-        return [Candidate(pasted(area.image, new, todo), output.confidence) for new in output.images]
+        return [
+            Candidate(pasted(area.image, new, todo), output.confidence, source)
+            for new, source in zip(output.images, output.sources, strict=True)
+        ]
+
+
+class DraftFiller:
+    """The embedded draft with the photo's own detail: an instant preview."""
+
+    def __init__(self, pipeline: BuiltinPipeline) -> None:
+        self.pipeline = pipeline
+
+    def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
+        small, confidence = self.pipeline.small_draft((area.image / 255).astype(np.float32), todo)
+        picture = np.rint(small * 255).astype(np.uint8)
+        if todo.shape == (area.window.h, area.window.w):
+            image = enlarge(area.image, todo, picture, np.zeros((*small.shape[:2], len(KEPT)), np.int32))
+        else:  # the window gets its detail when it is enlarged to its full size
+            soft = cv2.resize(picture, todo.shape[::-1], interpolation=cv2.INTER_CUBIC)
+            image = np.where(todo[..., None], soft, area.image)
+        if order.on_candidate is not None:
+            order.on_candidate(0)
+        return [Candidate(image, confidence)]
 
 
 def as_tensor(image: Image) -> torch.Tensor:

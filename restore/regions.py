@@ -6,21 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from restore.engine import Image, Mask
 from restore.errors import InputError, ObjectNotFoundError
+from restore.grounding.finder import EmbeddedFinder, ObjectFinder
 from restore.grounding.grounder import Grounder, Instance
 from restore.grounding.instruction import Instruction, parse
+from restore.grounding.placement import room
 from restore.grounding.selection import Candidate as Found
 from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
 from restore.image import Photo
 from restore.mask import box_mask, check_mask, check_point, load_mask, mask_box
-from restore.region import grow_mask
+from restore.region import Window, grow_mask, windows
 
 PENALTY = 0.5  # cost of copying from another detected object, in units of the shift map's colour steps
+ALIVE_SIDE = 1024  # long side at which people and animals are looked for
 LEAST_SIDE = 8  # smaller photos hold nothing to copy from
 
 AnyMask = Any
@@ -28,28 +32,65 @@ AnyMask = Any
 
 @dataclass(frozen=True)
 class Region:
-    """Where to repaint: hole (H, W); source: where that came from; barred (H, W): pixels never copied from;
-    penalty (H, W) ≥ 0: cost of copying a pixel; instruction: what the prompt said."""
+    """Where to repaint: hole (H, W); source: where that came from; barred (H, W): pixels never copied from; alive
+    (h, w), the photo's size or less: people and animals, better not copied; instruction: what the prompt said;
+    proposal (h, w, 3), the photo's size or less: a finished edit to start from."""
 
     hole: Mask
     source: str
     barred: Mask | None = None
-    penalty: NDArray[np.float32] | None = None
+    alive: Mask | None = None
     instruction: Instruction | None = None
+    proposal: Image | None = None
+
+    def proposed(self, window: Window, size: tuple[int, int]) -> Image | None:
+        """The proposal in one window of the photo, at `size` (h, w); None without one."""
+        if self.proposal is None:
+            return None
+        lines = [
+            ((np.arange(n) + 0.5) * length / n + first) * small / large - 0.5
+            for n, first, length, small, large in zip(
+                size, (window.y, window.x), (window.h, window.w), self.proposal.shape, self.hole.shape, strict=False
+            )
+        ]
+        x, y = np.meshgrid(lines[1].astype(np.float32), lines[0].astype(np.float32))
+        picture = cv2.remap(self.proposal, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return picture.astype(np.uint8)
+
+    def penalty(self, window: Window) -> NDArray[np.float32] | None:
+        """Cost ≥ 0 of copying each pixel of a window, (h, w); None if there is none."""
+        if self.alive is None:
+            return None
+        rows, columns = (
+            np.arange(first, first + count) * small // large
+            for first, count, small, large in zip(
+                (window.y, window.x), (window.h, window.w), self.alive.shape, self.hole.shape, strict=True
+            )
+        )
+        costly = self.alive[rows[:, None], columns] & ~self.hole[window.slices]
+        return costly.astype(np.float32) * PENALTY
 
 
 class RegionFinder:
-    """Finds what a request means in a photo."""
+    """Finds what a request means in a photo.
 
-    def __init__(self, grounder: Grounder) -> None:
-        self.grounder = grounder
+    grounder: the embedded one; finder: another that finds objects by name and point in its stead; copies: whether the
+    filler copies from the photo, and so has to know where people and animals are.
+    """
+
+    def __init__(self, grounder: Grounder, finder: ObjectFinder | None = None, *, copies: bool = True) -> None:
+        self.grounder, self.finder, self.copies = grounder, finder or EmbeddedFinder(grounder), copies
 
     def ground(self, pixels: Image, instruction: Instruction) -> tuple[list[Instance], list[Instance]]:
-        """(chosen instances, the others of the same name). Raises ObjectNotFoundError."""
-        found = self._named(pixels, instruction.phrase)
+        """(chosen instances, the others of the same name). Raises InputError, ObjectNotFoundError."""
+        if instruction.action == "add":
+            raise InputError(
+                f"expected an object that is in the photo, got '{instruction.subject}', which is to be added"
+            )
+        found = self.finder.named(pixels, instruction.phrase)
         related = None
         if instruction.relation is not None:
-            related = [_found(i) for i in self._named(pixels, instruction.relation.target.phrase)]
+            related = [_found(i) for i in self.finder.named(pixels, instruction.relation.target.phrase)]
         size = (pixels.shape[1], pixels.shape[0])
         keep = select([_found(i) for i in found], instruction, size, related) if found else []
         if not keep:
@@ -59,14 +100,19 @@ class RegionFinder:
             )
         return [found[i] for i in keep], [f for i, f in enumerate(found) if i not in keep]
 
-    def _named(self, pixels: Image, phrase: str) -> list[Instance]:
-        entry = Vocabulary.load().lookup(phrase)
-        return self.grounder.find(pixels, entry.classes, entry.person)
-
     def find(
-        self, photo: Photo, prompt: str | None, mask: AnyMask, box: Sequence[int] | None, point: Sequence[int] | None
+        self,
+        photo: Photo,
+        prompt: str | None,
+        mask: AnyMask,
+        box: Sequence[int] | None,
+        point: Sequence[int] | None,
+        *,
+        copies: bool = True,
     ) -> Region:
-        if sum(x is not None for x in (mask, box, point)) > 1:
+        """`copies`: whether this fill copies from the photo; see the class. Raises InputError, ObjectNotFoundError."""
+        given = given_mask(mask, box, photo.size)
+        if given is not None and point is not None:
             raise InputError("expected at most one of mask, box and point, got several; keep one")
         if prompt is None and mask is None and box is None and point is None:
             raise InputError("expected a prompt, mask, box or point that says what to remove, got none")
@@ -74,12 +120,11 @@ class RegionFinder:
             raise InputError(
                 f"expected a photo of at least {LEAST_SIDE}×{LEAST_SIDE} pixels, got {photo.size[0]}×{photo.size[1]}"
             )
-        pixels, barred, instruction = photo.pixels, None, None
-        given = (
-            load_mask(mask, photo.size) if mask is not None else box_mask(box, photo.size) if box is not None else None
-        )
-        if prompt is not None:
-            instruction = parse(prompt)
+        pixels, barred = photo.pixels, None
+        instruction = parse(prompt) if prompt is not None else None
+        if instruction is not None and instruction.action == "add":
+            hole, source = self._room(pixels, instruction, given), "prompt" if given is None else "mask"
+        elif instruction is not None:
             chosen, others = self.ground(pixels, instruction)
             if given is not None:
                 chosen = [i for i in chosen if (i.mask & given).sum() > 0.5 * i.mask.sum()]
@@ -92,21 +137,52 @@ class RegionFinder:
                 barred = np.any([i.mask for i in others], axis=0) & ~hole
             source = "prompt"
         elif point is not None:
-            hole, source = grow_mask(self.grounder.at(pixels, check_point(point, photo.size)).mask, pixels), "point"
+            hole, source = grow_mask(self.finder.at(pixels, check_point(point, photo.size)).mask, pixels), "point"
         else:
             assert given is not None  # one of prompt, mask, box and point was given
             hole, source = given, "mask" if mask is not None else "box"
         check_mask(hole, photo.size)
-        alive = self._alive(pixels)
-        penalty = (alive & ~hole).astype(np.float32) * PENALTY if alive.any() else None
-        return Region(hole, source, barred, penalty, instruction)
+        alive = self._alive(pixels, hole) if self.copies and copies else None
+        return Region(hole, source, barred, alive if alive is not None and alive.any() else None, instruction)
 
-    def _alive(self, pixels: Image) -> Mask:
-        """People and animals: a fill that copies them puts a second head or tail where none was."""
-        looks = self.grounder.look(pixels)
-        found = self.grounder.find_in(looks, (), True)
-        found += self.grounder.find_in(looks, Vocabulary.load().lookup("animal").classes, False)
-        return np.any([np.zeros(pixels.shape[:2], bool), *(i.mask for i in found)], axis=0)
+    def _room(self, pixels: Image, instruction: Instruction, given: Mask | None) -> Mask:
+        """Where a new thing goes: the given mask or box, else beside what the instruction names."""
+        if given is not None:
+            return given
+        if instruction.relation is None:
+            raise InputError(
+                f"expected where to add {instruction.subject}, got neither mask nor box nor a thing to put it at; "
+                'give one, or say for example "add a hat on the man"'
+            )
+        target, _ = self.ground(pixels, instruction.relation.target)
+        size = pixels.shape[1], pixels.shape[0]
+        box = room(instruction.relation.kind, mask_box(np.any([i.mask for i in target], axis=0)), size)
+        return box_mask(box, size)
+
+    def _alive(self, pixels: Image, hole: Mask) -> Mask:
+        """People and animals in the windows around the hole, (h, w), long side ≤ `ALIVE_SIDE`: a fill that copies them
+        puts a second head or tail where none was."""
+        scale = min(1.0, ALIVE_SIDE / max(hole.shape))
+        h, w = (max(1, round(side * scale)) for side in hole.shape)
+        small = pixels if scale == 1 else np.asarray(cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+        near = np.zeros((h, w), np.bool_)
+        for window in windows(hole):
+            rows, columns = (
+                slice(int(first * scale), int(np.ceil((first + count) * scale)))
+                for first, count in ((window.y, window.h), (window.x, window.w))
+            )
+            near[rows, columns] = True
+        looks = self.grounder.look(small)
+        found = self.grounder.find_in(looks, (), True, near=near)
+        found += self.grounder.find_in(looks, Vocabulary.load().lookup("animal").classes, False, near=near)
+        return np.any([np.zeros((h, w), np.bool_), *(i.mask for i in found)], axis=0)
+
+
+def given_mask(mask: AnyMask, box: Sequence[int] | None, size: tuple[int, int]) -> Mask | None:
+    """(H, W) of the mask or box that was given for a photo of `size` (w, h). Raises InputError for both."""
+    if mask is not None and box is not None:
+        raise InputError("expected at most one of mask, box and point, got several; keep one")
+    return load_mask(mask, size) if mask is not None else box_mask(box, size) if box is not None else None
 
 
 def _found(instance: Instance) -> Found:

@@ -141,7 +141,8 @@ def _verdict(result: InpaintResult) -> str:
 
 
 def _facts(result: InpaintResult) -> str:
-    facts = {
+    facts = {} if result.presence is None else {"Object": result.presence.sentence}
+    facts |= {
         "Mask": f"{_percent(float(result.mask.mean()))} of the photo",
         "Time": f"{result.seconds:.1f} s",
     }

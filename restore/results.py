@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.engine import Area, Mask, Outcome, PassRecord
+from restore.engine import Area, Mask, Outcome, PassRecord, rendered
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
 from restore.image import Photo, save_photo, to_kind
 from restore.mask import mask_box
+from restore.presence import Presence
 from restore.settings import Settings
 
 
@@ -57,6 +58,7 @@ class InpaintResult:
     seconds: float
     like: Any = field(repr=False)
     outcome: Outcome = field(repr=False)
+    presence: Presence | None = field(default=None, repr=False)
 
     @property
     def image(self) -> Any:
@@ -85,6 +87,7 @@ class InpaintResult:
 
     def summary(self, output: str | None = None) -> dict[str, Any]:
         """The object that `--json` prints."""
+        told = self.presence
         mask = {"source": self.mask_source, "pixels": int(self.mask.sum()), "box": list(mask_box(self.mask))}
         return {
             "output": output,
@@ -92,6 +95,7 @@ class InpaintResult:
             "seed": self.settings.seed,
             "device": self.device,
             "mask": mask,
+            "presence": None if told is None else {"object": told.name, "wanted": told.wanted, "share": told.share},
             "passes": [asdict(record) for record in self.passes],
             "stop": self.stop,
             "seconds": round(self.seconds, 3),
@@ -100,7 +104,10 @@ class InpaintResult:
 
 def edited(photo: Photo, areas: Sequence[Area], hole: Mask) -> Photo:
     """The photo with the hole pixels of every area pasted in."""
-    edited = photo.pixels.copy()
-    for area in areas:
-        edited[area.window.slices][area.hole] = area.image[area.hole]
-    return photo.with_pixels(edited, hole)
+
+    def patches() -> Iterator[tuple[tuple[slice, slice], NDArray[np.uint8], Mask]]:
+        for area in areas:
+            inside = area.window.slices
+            yield inside, rendered(area, photo.pixels, hole), hole[inside]
+
+    return photo.with_patches(patches())

@@ -16,25 +16,40 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 @dataclass(frozen=True)
 class Settings:
-    """model: name of a preset. passes: most passes over a hole (≥ 1). par: stop when PAR_hole is at or
+    """model: "builtin", a preset, hub id, folder or file; grounder, judge: likewise, what finds objects and judges.
+    offline: never touch the network. passes: most passes over a hole (≥ 1). par: stop when PAR_hole is at or
     below this. candidates: fills per pass for the judge to choose from. steps: denoising steps of a
-    sampled draft. seed: same seed, same bytes."""
+    sampled draft or of the model. seed: same seed, same bytes. shape_precision: how closely a
+    painted object follows its mask, 0 exactly … 1 within its box; None: by the mask's own form."""
 
     model: str = "builtin"
+    grounder: str = "builtin"
+    judge: str = "builtin"
+    offline: bool = False
     device: str = "auto"
     seed: int = 0
     passes: int = 5
     par: float = 0.05
     candidates: int = 3
     steps: int = 8
+    shape_precision: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("model", "grounder", "judge"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise InputError(f"expected {name} to be a name, got {getattr(self, name)!r}")
+        if not isinstance(self.offline, bool):
+            raise InputError(f"expected offline to be true or false, got {self.offline!r}")
         for name, least in (("passes", 1), ("candidates", 1), ("steps", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
         if not isinstance(self.par, (int, float)) or not 0 <= self.par <= 1:
             raise InputError(f"expected par between 0 and 1 (share of bad pixels in the hole), got {self.par!r}")
+        if self.shape_precision is not None and not (
+            isinstance(self.shape_precision, (int, float)) and 0 <= self.shape_precision <= 1
+        ):
+            raise InputError(f"expected shape_precision between 0 and 1, got {self.shape_precision!r}")
         if self.device not in DEVICES:
             raise InputError(f"expected device to be one of {', '.join(DEVICES)}, got {self.device!r}")
 
@@ -43,9 +58,15 @@ class Settings:
         return replace(self, **{k: v for k, v in changes.items() if v is not None})
 
 
-def load_settings(path: str | Path) -> Settings:
-    """Settings from a YAML mapping; an unknown key is an error that names the nearest known one."""
-    return Settings(**load_mapping(path, [f.name for f in fields(Settings)]))
+def load_settings(path: str | Path | None, **changes: Any) -> dict[str, Any]:
+    """The settings that a YAML mapping (None: none) and the changes that are not None give, the latter winning.
+
+    An unknown key is an error that names the nearest known one, a wrong value one that says what was expected.
+    """
+    values = load_mapping(path, [f.name for f in fields(Settings)]) if path is not None else {}
+    values |= {k: v for k, v in changes.items() if v is not None}
+    Settings(**values)
+    return values
 
 
 def load_mapping(path: str | Path, known: list[str]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_inpaint_writes_a_picture_of_the_same_size_and_exact_background(photo, m
     assert np.array_equal(written[~hole], scene[~hole])
     assert not np.array_equal(written[hole], scene[hole])
     summary = json.loads(result.stdout)
-    assert set(summary) == {"output", "model", "seed", "device", "mask", "passes", "stop", "seconds"}
+    assert set(summary) == {"output", "model", "seed", "device", "mask", "presence", "passes", "stop", "seconds"}
     assert summary["mask"] == {"source": "mask", "pixels": 1800, "box": [80, 70, 45, 40]}
     fields = {"index", "par_hole", "par_image", "quality", "confidence", "accepted", "seconds"}
     assert all(set(p) == fields for p in summary["passes"])

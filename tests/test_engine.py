@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.engine import Area, Candidate, areas_of, repair
+from restore import engine
+from restore.engine import Area, Candidate, areas_of, reduced, rendered, repair
+from restore.pipelines.enlarge import enlarged
 from restore.quality.judge import Judgement
 from restore.settings import Settings
 
@@ -158,3 +160,73 @@ def test_a_picture_without_holes_is_done_at_once():
     outcome = repair([], 64, fill, judge, Settings())
     assert (outcome.stop, asked, outcome.areas) == ("threshold", [], [])
     assert outcome.passes[0].quality == 100
+
+
+def noise(side: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (side, side, 3)).astype(np.uint8)
+
+
+def test_small_windows_are_worked_on_as_they_are():
+    image, mask = noise(64), hole_mask()
+    (area,) = areas_of(image, mask)
+    assert np.array_equal(area.image, image[area.window.slices])
+    assert np.array_equal(area.hole, mask[area.window.slices])
+    assert rendered(area, image, mask) is area.image
+
+
+def test_large_windows_are_worked_on_at_a_bounded_size(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "SIDE", 48)
+    image, mask = noise(128), np.zeros((128, 128), bool)
+    mask[41:80, 50:83] = True
+    (area,) = areas_of(image, mask)
+    assert max(area.hole.shape) == 48
+    assert area.image.shape == (*area.hole.shape, 3)
+    part = mask[area.window.slices]
+    assert enlarged(area.hole, part.shape)[part].all()  # no hole pixel is taken for known
+    assert np.array_equal(rendered(area, image, mask), image[area.window.slices])  # nothing was filled yet
+
+
+def test_reduced_maps_keep_their_kind(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "SIDE", 16)
+    one = np.zeros((64, 48), bool)
+    one[3, 4] = True
+    assert reduced(one).sum() == 1
+    assert reduced(one).shape == (16, 12)
+    assert reduced(np.full((64, 48), 0.5, np.float32)).tolist() == np.full((16, 12), 0.5).tolist()
+
+
+def test_the_winner_of_a_large_window_is_copied_at_full_size(monkeypatch: pytest.MonkeyPatch):
+    """Two candidates that each mend half of the hole by another copy: the result has full-size pixels of both."""
+    monkeypatch.setattr(engine, "SIDE", 72)
+    rng = np.random.default_rng(0)
+    photo = np.tile(rng.integers(60, 90, (24, 24, 3)).astype(np.uint8), (9, 9, 1))
+    mask = np.zeros((216, 216), bool)
+    mask[84:132, 84:132] = True
+    given = np.where(mask[..., None], np.uint8(255), photo)
+    (area,) = areas_of(given, mask)
+    scale = area.window.w / area.hole.shape[1]
+    assert scale > 1.9
+
+    def fill(area: Area, todo: np.ndarray, index: int) -> list[Candidate]:
+        out = []
+        for k, direction in enumerate((-1, 1)):
+            shift = direction * round(48 / scale)
+            image = area.image.copy()
+            image[todo] = np.roll(area.image, -shift, 1)[todo]
+            half = todo.copy()
+            half[:, (0, 36)[k] : (36, 72)[k]] = False
+            image[half] = 255  # broken
+            source = np.zeros((*todo.shape, 4), np.int32)
+            source[todo] = (1, 1, 0, shift)
+            out.append(Candidate(image, 0.5, source))
+        return out
+
+    outcome = repair([area], 216 * 216, fill, judge, Settings(passes=1, par=0.0))
+    (best,) = outcome.areas
+    assert best.judgement.par_hole < 0.1
+    assert len(np.unique(best.source[best.hole], axis=0)) == 2
+    out = rendered(best, given, mask).astype(int)
+    off = np.abs(out - photo[best.window.slices]).max(-1)
+    assert not off[~mask[best.window.slices]].any()
+    assert np.median(off[mask[best.window.slices]]) <= 1  # seams are closed where a neighbour has no source
+    assert (off > 8).mean() < 0.02

@@ -110,6 +110,70 @@ def test_relation(text: str, noun: str, kind: str, target: str) -> None:
     assert got.selector is None
 
 
+@pytest.mark.parametrize(
+    ("text", "noun", "subject"),
+    [
+        ("replace the cat with a dog", "cat", "a dog"),
+        ("Replace the cat by a small dog.", "cat", "a small dog"),
+        ("swap the cat for a dog", "cat", "a dog"),
+        ("substitute a dog for the cat", "cat", "a dog"),
+        ("turn the car into a bike please", "car", "a bike"),
+        ("change the cat to a dog in the photo", "cat", "a dog"),
+        ("change the colour of the car to dark blue", "car", "a dark blue car"),
+        ("replace the cat with a dog with a hat", "cat", "a dog with a hat"),
+        ("replace all cats with dogs", "cat", "dogs"),
+        ("replace the cat with the dog", "cat", "the dog"),
+    ],
+)
+def test_replace(text: str, noun: str, subject: str) -> None:
+    got = parse(text)
+    assert (got.action, got.object, got.subject, got.relation) == ("replace", noun, subject, None)
+
+
+def test_replace_keeps_selectors_and_relations_of_the_old_object() -> None:
+    got = parse("replace the two dogs on the left with cats")
+    assert (got.object, got.quantity, got.count, got.subject) == ("dog", "all", 2, "cats")
+    assert got.selector is not None
+    assert got.selector.where == ("left",)
+    for text, kind in (
+        ("replace the man with the hat with a dog", "with"),
+        ("replace the man by the car with a dog", "near"),
+        ("change the man next to the car to a dog", "near"),
+    ):
+        got = parse(text)
+        assert got.relation is not None
+        assert (got.object, got.relation.kind, got.subject) == ("man", kind, "a dog")
+
+
+def test_replacing_with_nothing_removes() -> None:
+    for text in ("replace the cat with nothing", "replace the cat with the background"):
+        assert parse(text) == parse("remove the cat")
+
+
+@pytest.mark.parametrize(
+    ("text", "noun", "subject", "kind", "target"),
+    [
+        ("add a dog", "dog", "a dog", None, None),
+        ("please add some red flowers to the photo", "flower", "some red flowers", None, None),
+        ("add a dog on the left", "dog", "a dog", None, None),
+        ("add a hat on the man", "hat", "a hat", "on", "man"),
+        ("put a straw hat on the man", "straw hat", "a straw hat", "on", "man"),
+        ("give the man a hat", "hat", "a hat", "on", "man"),
+        ("add sunglasses to the man", "sunglasses", "sunglasses", "on", "man"),
+        ("add a dog to the left of the bench", "dog", "a dog", "left", "bench"),
+        ("insert a boat in the lake", "boat", "a boat", "in", "lake"),
+        ("add two birds above the tree", "bird", "two birds", "above", "tree"),
+        ("add a man with a dog next to the car", "man", "a man with a dog", "near", "car"),
+        ("add a woman in a red dress behind the bench", "woman", "a woman in a red dress", "behind", "bench"),
+    ],
+)
+def test_add(text: str, noun: str, subject: str, kind: str | None, target: str | None) -> None:
+    got = parse(text)
+    assert (got.action, got.object, got.subject) == ("add", noun, subject)
+    found = (got.relation.kind, got.relation.target.object) if got.relation is not None else (None, None)
+    assert found == (kind, target)
+
+
 def test_target_of_a_relation_has_its_own_selector() -> None:
     got = parse("the two cats next to the dog on the left")
     assert got.selector is None
@@ -139,9 +203,13 @@ def test_adjectives_are_kept_apart_and_in_the_phrase() -> None:
         ("remove it", "name of an object"),
         ("remove everything", "name of an object"),
         ("remove the left one", "name of an object"),
-        ("replace the cat with a dog", "supported (remove)"),
-        ("turn the cat into a dog", "supported (remove)"),
-        ("add a dog", "supported (remove)"),
+        ("replace the cat", "what to replace"),
+        ("turn the cat", "what to turn"),
+        ("replace the cat with it", "what shall appear"),
+        ("add", "what to add"),
+        ("add it", "name of an object"),
+        ("add a dog and a cat", "one after the other"),
+        ("add a hat on the man but no scarf", "exception"),
         ("remove everything except the dog", "exception"),
         ("don't remove the dog", "exception"),
         ("remove the man and the dog", "one after the other"),

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from restore.errors import InputError
+from restore.models import settings_for
 from restore.settings import Settings, load_settings
 
 
 def test_the_shipped_preset_is_the_default():
     path = Path(__file__).parents[1] / "configs" / "builtin.yaml"
-    assert load_settings(path) == Settings()
+    assert Settings(**load_settings(path)) == Settings()
+    assert settings_for(path) == Settings()
     assert all(f.name in path.read_text() for f in fields(Settings))
 
 
@@ -28,6 +30,8 @@ def test_the_shipped_preset_is_the_default():
         ("- 1", "key: value"),
         ("a: [", "YAML"),
         ("seed: -1", "at least 0"),
+        ("model: 3", "a name"),
+        ("offline: maybe", "true or false"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(tmp_path, text, said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from restore.cli.assess import assess
 from restore.cli.compare import compare
+from restore.cli.dataset import dataset
 from restore.cli.enhance import enhance
 from restore.cli.inpaint import inpaint, refine
 from restore.cli.models import models
@@ -27,6 +29,11 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         warnings.formatwarning = lambda message, *_, **__: f"restore: {message}\n"
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("restore: %(message)s"))
+        log = logging.getLogger("restore")
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
         try:
             return super().invoke(ctx)
         except RestoreError as error:
@@ -35,6 +42,8 @@ class Group(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("restore: interrupted; nothing was written", err=True)
             ctx.exit(Cancelled.exit_code)
+        finally:
+            log.removeHandler(handler)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
@@ -53,5 +62,5 @@ def main() -> None:
     """
 
 
-for command in (inpaint, refine, enhance, segment, assess, rank, compare, train, models):
+for command in (inpaint, refine, enhance, segment, assess, rank, compare, train, dataset, models):
     main.add_command(command)

@@ -13,13 +13,13 @@ from restore.cli.measuring import (
     measuring_options,
     open_assessor,
     open_memory,
-    overlay,
     print_json,
     row_of,
     run_over,
     split,
     summary_of,
     write_csv,
+    write_html,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +33,11 @@ SCHEMA = "restore.compare/1"
 @click.argument("folders", nargs=-1, required=True, type=click.Path(), metavar="DIR_A [DIR_B]...")
 @click.option("--reference", required=True, type=click.Path(), metavar="DIR", help="The real pictures.")
 @click.option(
-    "--features", "nets", multiple=True, metavar="NAME=FILE.onnx", help="Set distances in another network too."
+    "--features",
+    "nets",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Set distances in another network too: an ONNX file, or a folder (CLIP, DINOv2).",
 )
 @click.option("--draws", type=click.IntRange(20), default=100, show_default=True, help="Resamples behind intervals.")
 @measuring_options
@@ -66,12 +70,7 @@ def compare(
     rows = [{"set": label} | row_of(r) for label, part in zip(labels, parts[1:], strict=True) for r in part.values()]
     write_csv(options["csv_file"], rows, options["overwrite"])
     if options["html_file"] is not None:
-        from restore.report import write_text
-        from restore.suite_report import suite_page
-
-        items = [item for plan in plans[1:] for item in plan]
-        text = suite_page(_page(report, rows), overlay(assessor, items))
-        write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
+        write_html(_page(report, rows), options, assessor, [item for plan in plans[1:] for item in plan])
     if options["as_json"]:
         print_json(report)
     else:

@@ -41,14 +41,16 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--candidates", type=int, help="Fills per pass for the judge to choose from. [default: 3]"),
             click.option("--steps", type=int, help="Denoising steps of sampled drafts. [default: 8]"),
-            click.option("--model", help="Which model fills. [default: builtin]"),
+            click.option("--model", help="What fills: a preset, hub id, folder or file. [default: builtin]"),
+            click.option("--grounder", help="What finds objects, e.g. grounding-dino+sam. [default: builtin]"),
+            click.option("--judge", help="What finds artifacts: a TorchScript FILE.pt. [default: builtin]"),
             click.option(
                 "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute. [default: auto]"
             ),
             click.option("--config", type=click.Path(), help="YAML file of settings; options given here win."),
             click.option("--save-mask", type=click.Path(), help="Write the mask that was repainted."),
             click.option("--save-passes", type=click.Path(), help="Folder for the picture after every pass."),
-            click.option("--offline", is_flag=True, help="Never touch the network (the builtin model never does)."),
+            click.option("--offline", is_flag=True, help="Never touch the network (only 'models pull' ever does)."),
         ]
     ):
         command = option(command)
@@ -56,21 +58,35 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--prompt", help='What to remove, e.g. "remove the cat on the left".')
+@click.option("--prompt", help='What to do, e.g. "remove the cat on the left".')
 @click.option("--mask", type=click.Path(), help="Image of the photo's size; white is repainted.")
 @click.option("--box", help="X,Y,W,H in pixels: repaint this box.")
 @click.option("--point", help="X,Y in pixels: remove the object there.")
+@click.option(
+    "--shape-precision", type=float, help="Of an added object: 0 follows the mask exactly, 1 stands within its box."
+)
+@click.option("--draft", is_flag=True, help="An instant preview: one quick, soft guess.")
 @run_options
 def inpaint(
-    image: str, prompt: str | None, mask: str | None, box: str | None, point: str | None, **options: Any
+    image: str,
+    prompt: str | None,
+    mask: str | None,
+    box: str | None,
+    point: str | None,
+    shape_precision: float | None,
+    draft: bool,
+    **options: Any,
 ) -> None:
-    """Remove an object from IMAGE by words, mask, box or point.
+    """Remove an object from IMAGE by words, mask, box or point; replace or add one by words.
 
     \b
     restore inpaint photo.jpg --prompt "remove the cat"
     restore inpaint photo.jpg --prompt "erase the second person from the left" -o out.jpg
     restore inpaint photo.png --mask mask.png --report report.html --json
     restore inpaint photo.tif --box 120,80,200,150 --passes 5 --par 0.02
+    restore inpaint photo.jpg --prompt "add a dog" --box 40,200,160,120 --shape-precision 0.3
+    restore inpaint photo.jpg --prompt "replace the cat with a fox" --model sd15-inpaint
+    restore inpaint scene.png --prompt "remove the cup left of the plate" --model instruct
     """
     from restore.mask import parse_box, parse_point
 
@@ -83,6 +99,8 @@ def inpaint(
         "mask": mask,
         "box": parse_box(box) if box is not None else None,
         "point": parse_point(point) if point is not None else None,
+        "shape_precision": shape_precision,
+        "draft": draft,
     }
     _run(image, lambda engine: engine.inpaint, region, options)
 
@@ -101,11 +119,13 @@ def refine(image: str, mask: str | None, **options: Any) -> None:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
-    from restore.settings import Settings, load_settings
+    from restore.models import check_models, settings_for
 
-    settings = load_settings(options["config"]) if options["config"] is not None else Settings()
-    names = ("seed", "passes", "par", "candidates", "steps", "model", "device")
-    return settings.updated(**{name: options[name] for name in names})
+    names = ("seed", "passes", "par", "candidates", "steps", "model", "grounder", "judge", "device")
+    changes = {name: options[name] for name in names} | {"offline": options["offline"] or None}
+    settings = settings_for(options["config"], **changes)
+    check_models(settings)
+    return settings
 
 
 def _run(
@@ -118,11 +138,12 @@ def _run(
     from restore.grounding.instruction import parse
     from restore.image import check_output, default_output, load_photo
     from restore.mask import load_mask
+    from restore.models import check_instruction
     from restore.report import check_report
 
     settings = _settings(options)
     if region.get("prompt") is not None:
-        parse(region["prompt"])
+        check_instruction(settings.model, parse(region["prompt"]))
     overwrite = options["overwrite"]
     output = Path(options["output"]) if options["output"] is not None else default_output(image)
     photo = load_photo(image)
@@ -167,3 +188,5 @@ def _write(result: InpaintResult, output: Path, options: dict[str, Any]) -> None
         f"{output}: {len(result.passes)} pass{'es' * (len(result.passes) != 1)}, PAR {last.par_hole:.3f}, "
         f"quality {last.quality:.0f}, stopped by {result.stop}, {result.seconds:.1f} s"
     )
+    if result.presence is not None and not result.presence.right:
+        click.echo(f"restore: {result.presence.sentence}; try another --seed, or a mask", err=True)

@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from restore.assessing import Assessor, Item, Memory, Record
     from restore.quality.giqa import MbcScore
+    from restore.suite_report import Page
 
 
 def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,18 +64,19 @@ def open_memory(options: dict[str, Any]) -> Memory:
 
 
 def open_assessor(options: dict[str, Any], nets: Sequence[str] = ()) -> Assessor:
-    """nets: NAME=FILE.onnx each. Raises InputError for other forms."""
+    """nets: NAME=FILE.onnx or NAME=FOLDER each. Raises InputError for other forms."""
     from restore.api import device_named
     from restore.assessing import Assessor
     from restore.errors import InputError
     from restore.quality.features import OnnxNet
+    from restore.quality.hub_features import FolderNet
 
-    loaded = {}
+    loaded: dict[str, OnnxNet | FolderNet] = {}
     for text in nets:
         name, _, path = text.partition("=")
         if not name.isidentifier() or not path or name == "lite0":
-            raise InputError(f"--features: expected NAME=FILE.onnx with a new name of letters and digits, got {text!r}")
-        loaded[name] = OnnxNet(Path(path))
+            raise InputError(f"--features: expected NAME=FILE.onnx or NAME=FOLDER with a new name, got {text!r}")
+        loaded[name] = FolderNet(Path(path)) if Path(path).is_dir() else OnnxNet(Path(path))
     mbc = None if options["mbc"] is None else _mbc(Path(options["mbc"]))
     return Assessor(device_named(options["device"]), loaded, mbc)
 
@@ -167,7 +169,15 @@ def finish(ctx: click.Context, failed: Sequence[dict[str, str]]) -> None:
         ctx.exit(2)
 
 
-def overlay(assessor: Assessor, items: Sequence[Item]) -> Callable[[Path], Any]:
+def write_html(page: Page, options: dict[str, Any], assessor: Assessor, items: Sequence[Item]) -> None:
+    from restore.report import write_text
+    from restore.suite_report import suite_page
+
+    text = suite_page(page, _overlay(assessor, items))
+    write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
+
+
+def _overlay(assessor: Assessor, items: Sequence[Item]) -> Callable[[Path], Any]:
     """Judges the file of an item again, for the picture of its artifacts; None where it cannot be."""
     from restore.errors import InputError
     from restore.image import load_photo

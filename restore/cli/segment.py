@@ -13,8 +13,11 @@ import click
 @click.option("-o", "--output", type=click.Path(), help="Where to write the mask (white = found).")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+@click.option("--grounder", help="What finds objects, e.g. grounding-dino+sam. [default: builtin]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-def segment(image: str, prompt: str, output: str | None, overwrite: bool, as_json: bool, device: str) -> None:
+def segment(
+    image: str, prompt: str, output: str | None, overwrite: bool, as_json: bool, grounder: str | None, device: str
+) -> None:
     """Show which pixels of IMAGE an instruction means, without changing anything.
 
     \b
@@ -28,9 +31,13 @@ def segment(image: str, prompt: str, output: str | None, overwrite: bool, as_jso
     if output is not None:
         check_output(output, overwrite=overwrite)
     photo = load_photo(image)
+    from restore.models import check_models, settings_for
+
+    settings = settings_for(None, grounder=grounder, device=device)
+    check_models(settings)
     from restore.api import Engine
 
-    found = Engine(device=device).segment(photo, prompt=prompt)
+    found = Engine(settings=settings).segment(photo, prompt=prompt)
     if output is not None:
         save_mask(found.mask, output, overwrite=overwrite)
     summary = {

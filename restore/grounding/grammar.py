@@ -1,6 +1,8 @@
 """Instructions → what to do with which object: a small grammar, and the choice among the instances found.
 
-instruction = [please | can you …] [verb] object [relation object]
+instruction = [please | can you …] [remove …] object [relation object]
+            | replace object with subject | turn object into subject
+            | add subject [relation object]
 object      = [all | the two | …] [leftmost | second …] [adjectives] noun [on the left | in the background |
 …]
 relation    = next to | left of | behind | on | with | …
@@ -18,6 +20,9 @@ from .nouns import MEASURES, singulars
 
 MAX_LENGTH = 200
 EXAMPLE = 'for example "remove the cat on the left"'
+EXAMPLES = 'for example "replace the cat with a dog" or "add a hat on the man"'
+
+Action = Literal["remove", "replace", "add"]
 
 Side = Literal["left", "right", "top", "bottom", "middle", "background", "foreground"]
 Order = Literal["left", "right", "top", "bottom", "largest", "smallest"]
@@ -49,16 +54,18 @@ class Instruction:
 
     `object` is the noun phrase in the singular without its adjectives, which are in `modifiers`;
     `quantity` "all"
-    with a `count` means that many ("both cats": 2).
+    with a `count` means that many ("both cats": 2). `subject` is what shall appear, as it was said ("a red hat"):
+    None for "remove". For "add" the object is the subject's noun, and the relation, if any, says beside what.
     """
 
-    action: Literal["remove"]
+    action: Action
     object: str
     quantity: Literal["one", "all"] = "one"
     count: int | None = None
     modifiers: tuple[str, ...] = ()
     selector: Selector | None = None
     relation: Relation | None = None
+    subject: str | None = None
 
     @property
     def phrase(self) -> str:
@@ -81,13 +88,23 @@ VERB = re.compile(
     r"(?: (?:out|away|off|up))?|make)(?:\s+|$)"
 )
 AFTER = re.compile(r" (?:out|away|off|disappear|vanish|go away|gone|please|thanks|thank you|now|completely|entirely)$")
-OTHER_ACTION = re.compile(
-    r"(?:(replace|swap|substitute|exchange)\b.* (?:with|by|for)"
-    r"|(add|insert)|(turn|change|transform)\b.* (?:in)?to) "
+REPLACE = re.compile(r"(?:replace|swap|substitute|exchange|switch)(?: out)?\s+(?P<rest>.+)")
+CHANGE = re.compile(
+    r"(?:turn|change|transform|convert|make)\s+(?P<old>.+?) into (?P<new>.+)"
+    r"|(?:change|transform|convert)\s+(?P<old_to>.+) to (?P<new_to>.+)"
 )
+COLOUR = re.compile(r"(?:the )?colou?r of (?P<object>.+)")
+ADD = re.compile(r"(?:add|insert|put|place|draw)(?: in)?\s+(?P<subject>.+)")
+GIVE = re.compile(r"give\s+(?P<target>.+?) (?P<subject>(?:an?|some) .+)")
+TO = re.compile(  # "a hat to the man"
+    r"^(.+)(?<! next)(?<! close)(?<! closest)(?<! nearby)(?<! adjacent) (?:on)?to "
+    r"(?!the (?:left|right) )((?:the|this|that|his|her|my|each|every) .+)$"
+)
+INCOMPLETE = re.compile(r"(?:replace|swap|substitute|exchange|turn|change|transform|add|insert|put|give)(?: |$)")
+NOTHING = re.compile(r"(?:nothing|(?:the |its )?(?:empty )?(?:background|space|surroundings))$")
 NEGATION = re.compile(r"\b(?:except|besides|apart from|but|don't|dont|do not|not|never|keep|without)\b")
 THE_PHOTO = re.compile(
-    r" (?:from|in|of|on|out of) (?:the|this|that|my|our) (?:whole |entire )?"
+    r" (?:from|in|of|on|out of|(?:in|on)?to) (?:the|this|that|my|our) (?:whole |entire )?"
     r"(?:photo|photograph|picture|image|scene|shot|frame|pic|view)\b"
 )
 CLAUSE = re.compile(
@@ -145,8 +162,8 @@ NUMBERS = {
 ALL = _words("all every each both any")
 DETERMINERS = _words("the a an this that these those my our your his her its their some of single other entire whole")
 ADJECTIVES = _words(
-    """red green blue yellow orange white black brown grey gray pink purple violet beige golden gold silver
-    blond blonde
+    """red green blue yellow cyan turquoise magenta orange white black brown grey gray pink purple violet beige golden
+    gold silver blond blonde
     dark light bright pale colorful colourful striped spotted transparent shiny big large huge giant small
     little tiny
     tall short long thin thick fat wide narrow round square old young new ugly beautiful nice cute annoying
@@ -191,10 +208,11 @@ RELATION = re.compile(
 def parse(text: str) -> Instruction:
     """Read an instruction such as "please remove both dogs next to the bench".
 
-    A bare noun phrase means "remove" it. Singular nouns mean one instance, plural nouns and "every" all.
+    A bare noun phrase means "remove" it; "replace … with …", "turn … into …" and "add …" carry a `subject`.
+    Singular nouns mean one instance, plural nouns and "every" all.
 
     Raises:
-        InputError: nothing to remove is named, or the text asks for more than the grammar can say.
+        InputError: nothing to edit is named, or the text asks for more than the grammar can say.
     """
     said = " ".join(re.sub(r"[’`´]", "'", text).lower().split())
     if not re.search(r"[^\W\d_]", said) or len(said) > MAX_LENGTH:
@@ -203,17 +221,76 @@ def parse(text: str) -> Instruction:
     words = re.sub(r"left[- ]most", "leftmost", re.sub(r"right[- ]most", "rightmost", " ".join(words.split())))
     while match := POLITE.match(words):
         words = words[match.end() :]
-    if match := OTHER_ACTION.match(words):
-        action = next(group for group in match.groups() if group)
-        raise InputError(f'expected an action that is supported (remove), got "{action}" in {text!r}: {EXAMPLE}')
     if match := NEGATION.search(words):
-        raise InputError(f'expected what to remove, got an exception ("{match[0]}") in {text!r}: {EXAMPLE}')
-    if match := VERB.match(words):
-        words = words[match.end() :]
+        raise InputError(f'expected what to edit, got an exception ("{match[0]}") in {text!r}: {EXAMPLE}')
     while match := AFTER.search(words):
         words = words[: match.start()]
-    words = THE_PHOTO.sub("", " " + words.strip(" ,"))
-    return _phrase(TO_CAMERA.sub(r"largest\1", _join(words, text)), text)
+    words = THE_PHOTO.sub("", " " + words.strip(" ,")).strip()
+    if edit := _replacing(words):
+        return _replace(*edit, text)
+    if match := GIVE.match(words):
+        return _add(f"{match['subject']} on {match['target']}", text)
+    if match := ADD.match(words):
+        return _add(TO.sub(r"\1 on \2", match["subject"]), text)
+    if match := INCOMPLETE.match(words):
+        raise InputError(f"expected words that say what to {match[0].strip()} ({EXAMPLES}), got {text!r}")
+    if match := VERB.match(words):
+        words = words[match.end() :]
+    return _object(words, text)
+
+
+def _object(words: str, text: str) -> Instruction:
+    """Parse `words` = object [relation object]: which thing of the photo."""
+    return _phrase(TO_CAMERA.sub(r"largest\1", _join(" " + words, text)), text)
+
+
+def _replacing(words: str) -> tuple[str, str] | None:
+    """(old, new) of "replace old with new" and "turn old into new"; None where it is neither.
+
+    A "with the …" before another "with" is part of the old object: "replace the man with the hat with a dog".
+    """
+    if match := CHANGE.match(words):
+        return (match["old"], match["new"]) if match["old"] else (match["old_to"], match["new_to"])
+    if not (match := REPLACE.match(words)):
+        return None
+    for separator in ("with", "by", "for"):
+        cuts = [(m.start(), m.end()) for m in re.finditer(rf" {separator} ", match["rest"])]
+        if cuts:
+            free = [cut for cut in cuts if not match["rest"].startswith(("the ", "his ", "her "), cut[1])]
+            start, end = (free or cuts)[0] if free else cuts[-1]
+            old, new = match["rest"][:start], match["rest"][end:]
+            return (new, old) if separator == "for" and words.startswith("substitute") else (old, new)
+    return None
+
+
+def _replace(old: str, new: str, text: str) -> Instruction:
+    if NOTHING.match(new):
+        return _object(old, text)
+    if match := COLOUR.match(old):  # "change the colour of the car to red"
+        found = _object(match["object"], text)
+        return replace(found, action="replace", subject=f"a {new} {found.object}")
+    return replace(_object(old, text), action="replace", subject=_subject(new, text))
+
+
+def _add(words: str, text: str) -> Instruction:
+    """The last relation says where; one before it belongs to the subject ("a man with a dog next to the car")."""
+    places = [m for m in RELATION.finditer(f" {words} ") if m.lastgroup != "with" and m.start() > 0]
+    subject, where = words, ""
+    if places:
+        subject, where = words[: places[-1].start() - 1].strip(), words[places[-1].start() - 1 :]
+    joined = f" {_join(subject, text)} "
+    inner = RELATION.search(joined, 1)
+    thing = _noun_phrase(joined[: inner.start()] if inner else joined, text)
+    found = replace(thing, action="add", subject=_subject(subject, text))
+    return replace(found, relation=_phrase(f"place {where}", text).relation) if where else found
+
+
+def _subject(words: str, text: str) -> str:
+    """What shall appear, without the place that "on the left" names. Raises InputError where nothing is named."""
+    subject = POSITION.sub("", " " + words).strip(" ,")
+    if not subject or subject.split()[-1] in NO_NOUN | DETERMINERS | ALL:
+        raise InputError(f"expected what shall appear ({EXAMPLES}), got {text!r}")
+    return subject
 
 
 def _join(words: str, text: str) -> str:
@@ -221,7 +298,7 @@ def _join(words: str, text: str) -> str:
     parts = re.split(r",? and |, ?| & | or | plus ", words)
     for before, after in pairwise(parts):
         if not {before.split()[-1:][0] if before.split() else "", (after.split() or [""])[0]} <= ADJECTIVES:
-            raise InputError(f"expected one kind of object, got several in {text!r}: remove them one after the other")
+            raise InputError(f"expected one kind of object, got several in {text!r}: edit them one after the other")
     return " ".join(parts)
 
 

@@ -1,0 +1,96 @@
+"""Fillers in one file: LaMa and its like as TorchScript or ONNX, (image, mask) in, picture out.
+
+Suvorov et al., "Resolution-robust large mask inpainting with Fourier convolutions" (WACV 2022).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from restore.errors import ModelUnavailableError
+from restore.pipelines.hub_inpaint import Image, Mask, OnStep
+
+MULTIPLE = 8  # LaMa halves three times
+
+
+class FilePainter:
+    """A network of two inputs, RGB (1, 3, h, w) in [0, 1] and mask (1, 1, h, w) with 1 = hole, as a `Painter`.
+
+    Raises ModelUnavailableError where the file is of another kind.
+    """
+
+    edits = speaks = negative = False
+    multiple = MULTIPLE
+
+    def __init__(self, path: Path, device: torch.device, size: int = 0) -> None:
+        self.path, self.square = path, False
+        self.size = size
+        self.net = self._onnx(path) if path.suffix.lower() == ".onnx" else self._torchscript(path, device)
+
+    def __call__(
+        self,
+        image: Image,
+        mask: Mask,
+        prompt: str,
+        negative: str,
+        *,
+        generator: torch.Generator,
+        num_inference_steps: int,
+        on_step: OnStep | None = None,
+    ) -> NDArray[np.float32]:
+        pixels = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        try:
+            out = self.net(np.ascontiguousarray(pixels), mask[None, None].astype(np.float32))
+        except Exception as error:  # TorchScript and ONNX Runtime have errors of their own, derived from Exception only
+            raise self._refused(error) from None
+        if out.shape != pixels.shape:
+            raise self._refused(ValueError(f"a picture of shape {out.shape} for one of {pixels.shape}"))
+        if on_step is not None:
+            on_step()
+        scale = 255 if out.max() > 2 else 1  # exports differ: [0, 1] or [0, 255]
+        return np.asarray(out[0].transpose(1, 2, 0) / scale, np.float32).clip(0, 1)
+
+    def _torchscript(self, path: Path, device: torch.device) -> Callable[..., Any]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is old, and so are these files
+                net = torch.jit.load(str(path), map_location=device).eval()
+        except (RuntimeError, ValueError) as error:
+            raise self._refused(error) from None
+
+        @torch.inference_mode()
+        def run(image: NDArray[np.float32], mask: NDArray[np.float32]) -> Any:
+            out = net(torch.from_numpy(image).to(device), torch.from_numpy(mask).to(device))
+            return out.float().cpu().numpy()
+
+        return run
+
+    def _onnx(self, path: Path) -> Callable[..., Any]:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise ModelUnavailableError(
+                "expected onnxruntime to run an ONNX file, found none; pip install 'restore[onnx]'"
+            ) from None
+        try:
+            session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+            image, mask = session.get_inputs()
+        except Exception as error:  # ONNX Runtime's own errors derive from Exception only
+            raise self._refused(error) from None
+        height, width = image.shape[2:]
+        if isinstance(height, int) and isinstance(width, int):  # a file of one size: square crops of it
+            self.size, self.square = max(height, width), True
+        return lambda pixels, hole: session.run(None, {image.name: pixels, mask.name: hole})[0]
+
+    def _refused(self, error: Exception) -> ModelUnavailableError:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        return ModelUnavailableError(
+            f"expected {self.path} to be a TorchScript or ONNX network of an image and a mask, got: {reason}"
+        )

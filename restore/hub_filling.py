@@ -1,0 +1,103 @@
+"""Other people's models behind the engine: words for them, crops at their size, only hole pixels pasted back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from restore.engine import Area, Candidate, Mask
+from restore.filling import Order, pasted
+from restore.grounding.instruction import Instruction
+from restore.pipelines.hub_inpaint import Painter
+from restore.pipelines.seam_match import around, changed, grown, matched, native_shape, shrunk
+
+BACKGROUND = "empty background, nothing but the surroundings continued, natural photograph"
+UNWANTED = "object, text, watermark, frame"
+BETWEEN = {"near": "next to", "left": "to the left of", "right": "to the right of", "front": "in front of"}
+CANDIDATES = 1009  # seeds of a pass are that far apart
+
+log = logging.getLogger("restore")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a model is told."""
+
+    prompt: str
+    negative: str
+
+
+def words_for(instruction: Instruction | None, *, edits: bool) -> Words:
+    """A prompt of what shall be seen, or, where the model `edits`, the instruction itself.
+
+    Removing is asking for background, with the object's name as the negative prompt.
+    """
+    if instruction is None:
+        return Words("remove the object" if edits else BACKGROUND, UNWANTED)
+    if instruction.subject is None:
+        return Words(f"remove the {instruction.phrase}" if edits else BACKGROUND, f"{instruction.phrase}, {UNWANTED}")
+    if instruction.action == "add":
+        where = ""
+        if instruction.relation is not None:
+            kind, target = instruction.relation.kind, instruction.relation.target
+            where = f" {BETWEEN.get(kind, kind)} the {target.phrase}"
+        return Words(f"add {instruction.subject}{where}" if edits else f"{instruction.subject}{where}", "")
+    new = f"replace the {instruction.phrase} with {instruction.subject}" if edits else instruction.subject
+    kept = set(instruction.object.split()) & set(instruction.subject.split())  # "the car with a red car"
+    return Words(new, "" if kept else instruction.phrase)
+
+
+class PainterFiller:
+    """A `Painter` as a `Filler`: one candidate at a time, each from its own generator."""
+
+    def __init__(self, painter: Painter, name: str) -> None:
+        self.painter, self.name = painter, name
+        self.told: set[str] = set()
+
+    def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
+        words = words_for(order.instruction, edits=self.painter.edits)
+        self._tell(words, order.instruction)
+        candidates = []
+        for k in range(order.settings.candidates):
+            # Of the pass and the number alone: asking for more candidates leaves the first ones as they are.
+            generator = torch.Generator().manual_seed(order.seed * CANDIDATES + k)
+            candidates.append(self._candidate(area, todo, words, generator, order))
+            if order.on_candidate is not None:
+                order.on_candidate(k)
+        return candidates
+
+    def _candidate(self, area: Area, todo: Mask, words: Words, generator: torch.Generator, order: Order) -> Candidate:
+        painter, part = self.painter, around(todo, self.painter.size)
+        image, hole = area.image[part], todo[part]
+        shape = native_shape(hole.shape, painter.size, painter.multiple, square=painter.square)
+        small, mask = shrunk(image, hole, shape)
+        drawn = painter(
+            small,
+            mask,
+            words.prompt,
+            words.negative,
+            generator=generator,
+            num_inference_steps=order.settings.steps,
+            on_step=order.on_step,
+        )
+        new, agreement = matched(image, grown(drawn, hole.shape), hole)
+        if painter.edits:
+            hole = changed(image, new, hole)
+            if not hole.any():
+                log.warning("%s left the hole as it was; say it otherwise or use an inpainting model", self.name)
+        out = area.image.copy()
+        out[part] = pasted(image, torch.from_numpy(new).permute(2, 0, 1), hole)
+        return Candidate(out, agreement)
+
+    def _tell(self, words: Words, instruction: Instruction | None) -> None:
+        """Say once what the model cannot hear."""
+        lost = ""
+        if not self.painter.speaks and instruction is not None:
+            lost = f"{self.name} hears no words: it fills the hole from its surroundings"
+        elif words.negative and self.painter.speaks and not self.painter.negative:
+            lost = f"{self.name} hears no negative prompt: '{words.negative}' is kept out by the prompt alone"
+        if lost and lost not in self.told:
+            self.told.add(lost)
+            log.info(lost)

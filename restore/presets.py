@@ -1,0 +1,100 @@
+"""Presets of other people's models: configs/NAME.yaml, and what is known of a model that has none."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from restore.errors import InputError, ModelUnavailableError
+from restore.settings import load_mapping
+
+FOLDER = Path(str(files("restore.configs")))
+ROLES = ("fill", "ground")
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What the engine has to know of a model before it loads it.
+
+    role: "fill" repaints, "ground" finds objects. repo, revision: where it is on the hub and which commit, branch or
+    tag; path: a local folder or file instead. also: further repositories it needs. file: the one file wanted of the
+    repository. pipeline: class of diffusers or transformers, "" = what the folder's own index says. variant: file
+    variant to prefer ("fp16"). size: native side, pixels, 0 = what the model's config says. steps, guidance, strength,
+    image_guidance: of the sampler. dtype: on an accelerator; half precision becomes float32 on a CPU. negative: whether
+    a negative prompt is heard. download, memory: GB. licence: its name. gated: whether the hub asks for an account
+    that has accepted the licence.
+    """
+
+    name: str
+    role: str = "fill"
+    repo: str = ""
+    revision: str = "main"
+    path: str = ""
+    also: tuple[str, ...] = ()
+    file: str = ""
+    pipeline: str = ""
+    variant: str = ""
+    size: int = 0
+    steps: int = 30
+    guidance: float = 7.5
+    strength: float = 1.0
+    image_guidance: float = 1.5
+    dtype: str = "float16"
+    negative: bool = True
+    download: float = 0.0
+    memory: float = 0.0
+    licence: str = "unknown"
+    gated: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, default = getattr(self, field.name), field.default
+            kinds = (int, float) if isinstance(default, float) else type(default)
+            if field.name != "name" and (not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool)):
+                raise InputError(f"expected '{field.name}' of preset {self.name} to be like {default!r}, got {value!r}")
+        if self.role not in ROLES or self.dtype not in DTYPES:
+            raise InputError(
+                f"expected role {' or '.join(ROLES)} and dtype {', '.join(DTYPES)} in preset {self.name}, "
+                f"got '{self.role}' and '{self.dtype}'"
+            )
+        if self.steps < 1 or self.size < 0 or not 0 < self.strength <= 1:
+            raise InputError(f"expected steps ≥ 1, size ≥ 0 and strength in (0, 1] in preset {self.name}, got others")
+
+
+def load_preset(path: str | Path) -> Preset:
+    """A preset from a YAML file. Raises InputError for unknown keys and values of another kind."""
+    values: dict[str, Any] = load_mapping(path, [f.name for f in fields(Preset) if f.name != "name"])
+    if isinstance(values.get("also"), list):
+        values["also"] = tuple(map(str, values["also"]))
+    return Preset(Path(path).stem, **values)
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """All that come with the package, by name."""
+    return {path.stem: load_preset(path) for path in sorted(FOLDER.glob("*.yaml")) if path.stem != "builtin"}
+
+
+def preset_named(name: str, role: str = "") -> Preset | None:
+    """The preset (of that role, if one is given) called NAME or NAME@REVISION, None if there is none."""
+    base, _, revision = name.partition("@")
+    found = presets().get(base)
+    if found is None or (role and found.role != role):
+        return None
+    return replace(found, revision=revision) if revision else found
+
+
+def unknown(name: str, role: str = "") -> ModelUnavailableError:
+    """The error for a name that is neither a preset nor anything on this machine."""
+    known = ["builtin", "instruct", *(p.name for p in presets().values() if role in ("", p.role))]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return ModelUnavailableError(
+        f"expected a preset ({', '.join(known)}), a hub id such as org/name, a local folder or a file, got '{name}'; "
+        f"{hint}restore models list shows them"
+    )

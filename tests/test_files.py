@@ -1,0 +1,231 @@
+"""Models in one file or folder: LaMa-like fillers, artifact segmenters, feature networks."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import make_scene
+from PIL import Image
+from torch import nn
+
+from restore import Engine
+from restore.cli import main
+from restore.errors import InputError, ModelUnavailableError
+from restore.models import settings_for
+from restore.pipelines.file_inpaint import FilePainter
+from restore.quality.hub_features import FolderNet
+from restore.quality.judge import Judgement
+from restore.quality.segmenter_file import FileJudge
+
+CPU = torch.device("cpu")
+
+
+class Grey(nn.Module):
+    """Fills with `level` where the mask is 1, in the scale 0 … `top`."""
+
+    def __init__(self, level: float, top: float) -> None:
+        super().__init__()
+        self.level, self.top = level, top
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return (image * (1 - mask) + self.level * mask) * self.top
+
+
+class Segment(nn.Module):
+    """Calls bright pixels artifacts: integers, two logits or one."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = x.mean(1, keepdim=True) > 1
+        if self.kind == "classes":
+            return bright.long()
+        logit = torch.where(bright, 4.0, -4.0)
+        return torch.cat([-logit, logit], 1) if self.kind == "two" else logit
+
+
+def scripted(module: nn.Module, path: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is old, and so are the files it is read for
+        torch.jit.save(torch.jit.script(module), str(path))
+    return path
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """One field of a protocol buffer."""
+    if isinstance(value, int):
+        return bytes([number << 3]) + varint(value)
+    return bytes([number << 3 | 2]) + varint(len(value)) + value
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def exported(path: Path, size: int | None) -> Path:
+    """An ONNX file of image − image · mask, written by hand."""
+
+    def tensor(name: bytes, channels: int) -> bytes:
+        side = field(1, size) if size else field(2, b"side")
+        dims = b"".join(field(1, d) for d in (field(1, 1), field(1, channels), side, side))
+        return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
+
+    def node(kind: bytes, first: bytes, second: bytes, out: bytes) -> bytes:
+        return field(1, field(1, first) + field(1, second) + field(2, out) + field(4, kind))
+
+    graph = node(b"Mul", b"image", b"mask", b"hole") + node(b"Sub", b"image", b"hole", b"out") + field(2, b"g")
+    graph += field(11, tensor(b"image", 3)) + field(11, tensor(b"mask", 1)) + field(12, tensor(b"out", 3))
+    path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(1, b"") + field(2, 13)))
+    return path
+
+
+def painted(painter: FilePainter, side: int = 40) -> Any:
+    image, mask = make_scene(side, side), np.zeros((side, side), bool)
+    mask[10:20, 12:30] = True
+    out = painter(image, mask, "", "", generator=torch.Generator(), num_inference_steps=1)
+    assert np.abs(out - image / 255)[~mask].max() < 1e-6
+    return out[mask]
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0])
+def test_a_torchscript_filler_in_either_scale(tmp_path, top):
+    painter = FilePainter(scripted(Grey(0.5, top), tmp_path / "lama.pt"), CPU)
+    assert np.allclose(painted(painter), 0.5)
+
+
+@pytest.mark.parametrize("size", [None, 40])
+def test_an_onnx_filler_of_any_or_one_size(tmp_path, size):
+    pytest.importorskip("onnxruntime")
+    painter = FilePainter(exported(tmp_path / "lama.onnx", size), CPU)
+    assert (painter.size, painter.square) == ((size, True) if size else (0, False))
+    assert np.allclose(painted(painter), 0, atol=1e-6)
+
+
+def test_files_of_another_kind_are_refused(tmp_path):
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "pickle.pt")
+    scripted(Segment("one"), tmp_path / "one-input.pt")
+    for name in ("pickle.pt", "one-input.pt"):
+        with pytest.raises(ModelUnavailableError, match="TorchScript or ONNX") as caught:
+            painted(FilePainter(tmp_path / name, CPU))
+        assert "\n" not in str(caught.value)
+    (tmp_path / "bad.onnx").write_bytes(b"no")
+    with pytest.raises(ModelUnavailableError, match="TorchScript or ONNX"):
+        FilePainter(tmp_path / "bad.onnx", CPU)
+
+
+def test_the_engine_fills_with_a_file_at_any_photo_size(tmp_path):
+    photo, mask = make_scene(97, 131), np.zeros((97, 131), bool)
+    mask[30:61, 40:75] = True
+    engine = Engine(str(scripted(Grey(0.5, 1.0), tmp_path / "lama.pt")))
+    result = engine.inpaint(photo, mask=mask, passes=1, candidates=1)
+    assert np.array_equal(result.image[~mask], photo[~mask])
+    assert (result.image[mask] != photo[mask]).any()
+
+
+def shipped(image: np.ndarray, hole: np.ndarray | None = None) -> Judgement:
+    hole = np.ones(image.shape[:2], bool) if hole is None else hole
+    return Judgement(np.zeros(hole.shape, np.float32), hole, 0.7)
+
+
+@pytest.mark.parametrize("kind", ["classes", "two", "one"])
+def test_an_artifact_segmenter_from_a_file(tmp_path, kind):
+    image = np.zeros((90, 120, 3), np.uint8)
+    image[30:60, 40:80] = 255
+    judge = FileJudge(scripted(Segment(kind), tmp_path / "pal.pt"), shipped, CPU)
+    judgement = judge(image)
+    truth = image[..., 0] > 0
+    assert (judgement.artifacts == truth).mean() > 0.99  # but for the outline
+    assert judgement.severity == 0.7
+    hole = np.zeros((90, 120), bool)
+    hole[:, :60] = True
+    assert judge(image, hole).par_hole == pytest.approx(600 / hole.sum(), rel=0.1)
+
+
+def test_the_command_takes_a_segmenter_and_refuses_what_is_none(tmp_path):
+    Image.fromarray(make_scene(97, 131)).save(tmp_path / "photo.png")
+    scripted(Segment("classes"), tmp_path / "pal.pt")
+    scripted(Grey(0.5, 1.0), tmp_path / "two-inputs.pt")
+    command = ["inpaint", str(tmp_path / "photo.png"), "--box", "40,30,30,30", "--passes", "1", "--candidates", "1"]
+    result = CliRunner().invoke(main, [*command, "--judge", str(tmp_path / "pal.pt"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["passes"][0]["par_hole"] in (0.0, pytest.approx(0.5, abs=0.5))
+    for name in ("none.pt", "two-inputs.pt"):
+        result = CliRunner().invoke(main, [*command, "--judge", str(tmp_path / name), "--overwrite"])
+        assert result.exit_code == 4
+        assert result.stderr.count("restore: ") == 1
+
+
+def test_settings_name_models(tmp_path):
+    (tmp_path / "s.yaml").write_text("model: sdxl-inpaint\nseed: 3\n")
+    settings = settings_for(tmp_path / "s.yaml", passes=2)
+    assert (settings.model, settings.steps, settings.seed, settings.passes) == ("sdxl-inpaint", 25, 3, 2)
+    assert settings_for(tmp_path / "s.yaml", steps=8).steps == 8
+    assert settings_for(None).steps == 8
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(0)
+    config = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8,
+        projection_dim=12,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(config).save_pretrained(tmp_path / "clip")
+    said = {"crop_size": {"height": 32, "width": 32}, "size": {"shortest_edge": 32}}
+    (tmp_path / "clip" / "preprocessor_config.json").write_text(json.dumps(said))
+    return tmp_path / "clip"
+
+
+@pytest.fixture
+def dino(tmp_path: Path) -> Path:
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(0)
+    config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+    Dinov2Model(config).save_pretrained(tmp_path / "dino")
+    said = {"crop_size": {"height": 28, "width": 28}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "dino" / "preprocessor_config.json").write_text(json.dumps(said))
+    return tmp_path / "dino"
+
+
+@pytest.mark.parametrize(("name", "width"), [("clip", 12), ("dino", 16)])
+def test_features_of_a_folder_are_the_networks_own(name, width, request):
+    net = FolderNet(request.getfixturevalue(name))
+    images = torch.rand(3, 3, net.side, net.side, generator=torch.Generator().manual_seed(0))
+    got = net(images)
+    assert got.shape == (3, width)
+    with torch.no_grad():
+        out = net.net(pixel_values=(images - net.mean) / net.std)
+    expected = out.image_embeds if name == "clip" else out.last_hidden_state[:, 0]
+    assert np.allclose(got, expected.numpy(), atol=1e-6)
+    assert np.allclose(net(images[1:2])[0], got[1], atol=1e-5)
+
+
+def test_compare_takes_a_folder_as_features(tmp_path, dino):
+    for name, seed in (("ours", 0), ("theirs", 1)):
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            Image.fromarray(make_scene(40, 48, seed=seed + 2 * k)).save(tmp_path / name / f"{k}.png")
+    command = ["compare", str(tmp_path / "ours"), "--reference", str(tmp_path / "theirs"), "--features", f"dino={dino}"]
+    result = CliRunner().invoke(main, [*command, "--json"])
+    assert result.exit_code in (0, 2), result.output  # 2: too few pictures for distances, the network was read
+    assert "vision model" not in result.stderr
+
+
+def test_a_folder_without_a_model_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="vision model"):
+        FolderNet(tmp_path)
