@@ -30,9 +30,10 @@ from tqdm import tqdm
 
 from benchmarks import rivals
 from benchmarks.fill import Photo, load, read, tensor
-from restore import Engine, engine
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore import Engine
+from restore.backbone import trained_lite0
+from restore.engine import SIDE
+from restore.filling import BuiltinFiller, DraftFiller
 from restore.quality.full_reference import feature_distance
 
 MEGAPIXELS = (12, 24, 48)
@@ -184,10 +185,9 @@ def noise(image: Image, where: Mask) -> float:
 
 def detail(model: Engine, photos: Sequence[Photo], folder: Path) -> list[Row]:
     """Sharpness and noise in the hole beside its surroundings, and feature distance to the truth, at full size."""
-    lite0 = Lite0().eval()
-    lite0.load_state_dict(load_weights("lite0"))
+    lite0 = trained_lite0()
     rows, crops = [], []
-    usual, engine.SIDE = engine.SIDE, DETAIL_SIDE
+    BuiltinFiller.side = DraftFiller.side = DETAIL_SIDE
     try:
         for photo in tqdm(photos, desc="detail"):
             fills = _fills(model, photo)
@@ -203,7 +203,7 @@ def detail(model: Engine, photos: Sequence[Photo], folder: Path) -> list[Row]:
                 rows.append(row)
             crops.append(_row(photo, fills))
     finally:
-        engine.SIDE = usual
+        BuiltinFiller.side = DraftFiller.side = SIDE
     width = max(row.shape[1] for row in crops)
     padded = [np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in crops[:12]]
     cv2.imwrite(str(folder / "detail.png"), np.concatenate(padded)[..., ::-1])

@@ -30,8 +30,7 @@ from numpy.typing import NDArray
 from benchmarks import rivals
 from benchmarks.fill import load, read, tensor
 from benchmarks.lama import MULTIPLE, lama
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.quality.full_reference import feature_distance
 
 OURS = ("restore", "restore draft")
@@ -113,8 +112,7 @@ def fill_one(name: str, photo: str, mask: str, out: str) -> None:
 
 
 def measure(data: Path, limit: int, scale: float, names: list[str], processes: int) -> list[Row]:
-    lite0 = Lite0().eval()
-    lite0.load_state_dict(load_weights("lite0"))
+    lite0 = trained_lite0()
     photos = load(data, None)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:

@@ -170,7 +170,9 @@ class Engine:
         photo = _photo(image)
         hole = self._judge(photo.pixels).artifacts if mask is None else load_mask(mask, photo.size)
         region = Region(hole, "artifacts" if mask is None else "mask")
-        areas = [replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(photo.pixels, hole)]
+        areas = [
+            replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(photo.pixels, hole, self._filler.side)
+        ]
         outcome = self._repair(photo, areas, settings, region, self._filler, on_pass, on_step)
         return self._result(photo, region, outcome, settings, started, image)
 
@@ -223,7 +225,7 @@ class Engine:
         """The repaired areas, made anew where the grounder finds what should be gone or misses what should be there."""
         best: tuple[Outcome, Presence | None] | None = None
         for attempt in range(1 + retries):
-            areas = areas_of(photo.pixels, region.hole)
+            areas = areas_of(photo.pixels, region.hole, filler.side)
             trial = settings.updated(seed=settings.seed + attempt)
             outcome = self._repair(photo, areas, trial, region, filler, on_pass, on_step)
             told = self._presence(region, outcome.areas)
@@ -269,9 +271,10 @@ class Engine:
 
         def fill(area: Area, todo: Mask, index: int) -> list[Candidate]:
             cost = region.penalty(area.window)
-            cost = None if cost is None else reduced(cost)
-            barred = None if region.barred is None else reduced(region.barred[area.window.slices])
-            proposal = region.proposed(area.window, area.hole.shape)
+            h, w = area.hole.shape
+            cost = None if cost is None else reduced(cost, (h, w))
+            barred = None if region.barred is None else reduced(region.barred[area.window.slices], (h, w))
+            proposal = region.proposed(area.window, (h, w))
             order = Order(settings, index, region.instruction, barred, cost, proposal, on_candidate=step, on_step=alive)
             return filler.fill(area, todo, order)
 

@@ -71,7 +71,7 @@ class ProposalFiller:
     """A finished proposal as the first candidate, fills of another model beside it and for all that is repaired."""
 
     def __init__(self, base: Filler) -> None:
-        self.base = base
+        self.base, self.side = base, base.side
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
         if order.proposal is None or order.index > 1:
@@ -91,7 +91,7 @@ class ShapeFiller:
 
     def __init__(self, pipeline: ShapePipeline, base: Filler) -> None:
         """base: fills the place of an object that is replaced."""
-        self.pipeline, self.base = pipeline, base
+        self.pipeline, self.base, self.side = pipeline, base, base.side
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
         """The first candidate of the first pass is the conditional mean, all others are sampled."""

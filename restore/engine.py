@@ -61,7 +61,7 @@ class Area:
     """One window of the photo and the best fill of it so far, at working size; `judgement` is None before the first
     pass.
 
-    hole (h, w), image (h, w, 3): the window's size, or reduced to a long side of `SIDE`; a pixel with any of the hole
+    hole (h, w), image (h, w, 3): the window's size, or reduced to what the model works on; a pixel with any of the hole
     in it is hole. source (h, w, 4): where the pixels came from, None while they are the photo's own.
     """
 
@@ -108,22 +108,25 @@ class Outcome:
         return self.history[-1] if self.history else []
 
 
-def areas_of(image: Image, mask: Mask) -> list[Area]:
-    """The windows of a photo (H, W, 3) that hold its holes (H, W), at working size; crops are copies."""
-    return [Area(w, reduced(mask[w.slices]), reduced(image[w.slices])) for w in windows(mask)]
+def areas_of(image: Image, mask: Mask, side: int = SIDE) -> list[Area]:
+    """The windows of a photo (H, W, 3) that hold its holes (H, W), reduced to long sides of `side` at most; crops are
+    copies."""
+    found = []
+    for window in windows(mask):
+        shape, inside = working_shape(window, side), window.slices
+        found.append(Area(window, reduced(mask[inside], shape), reduced(image[inside], shape)))
+    return found
 
 
-def working_shape(window: Window) -> tuple[int, int]:
+def working_shape(window: Window, side: int = SIDE) -> tuple[int, int]:
     """(h, w) at which a window is filled and judged."""
-    scale = min(1.0, SIDE / max(window.h, window.w))
+    scale = min(1.0, side / max(window.h, window.w))
     return max(1, round(window.h * scale)), max(1, round(window.w * scale))
 
 
-def reduced(crop: NDArray[Any]) -> NDArray[Any]:
-    """A copy of a window's crop at working size: means of colours (uint8) or costs, of a mask any true pixel."""
-    height, width = crop.shape[:2]
-    shape = working_shape(Window(0, 0, width, height))
-    if shape == (height, width):
+def reduced(crop: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """A copy of a window's crop at `shape` (h, w): means of colours (uint8) or costs, of a mask any true pixel."""
+    if shape == crop.shape[:2]:
         return crop.copy()
     if crop.dtype == np.bool_:
         return cv2.resize(crop.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from restore.engine import Area, Candidate, Image, Mask
+from restore.engine import SIDE, Area, Candidate, Image, Mask
 from restore.grounding.instruction import Instruction
 from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
 from restore.pipelines.enlarge import KEPT, enlarge
@@ -54,7 +54,9 @@ class Order:
 
 
 class Filler(Protocol):
-    """A model behind a name."""
+    """A model behind a name. side: long side, pixels, up to which a window is worked on at its own size."""
+
+    side: int
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
         """`order.settings.candidates` pictures of the area's window that differ from it inside `todo` only."""
@@ -63,6 +65,8 @@ class Filler(Protocol):
 
 class BuiltinFiller:
     """The embedded fill (pipelines/builtin.py)."""
+
+    side = SIDE
 
     def __init__(self, pipeline: BuiltinPipeline) -> None:
         self.pipeline = pipeline
@@ -90,6 +94,8 @@ class BuiltinFiller:
 
 class DraftFiller:
     """The embedded draft with the photo's own detail: an instant preview."""
+
+    side = SIDE
 
     def __init__(self, pipeline: BuiltinPipeline) -> None:
         self.pipeline = pipeline

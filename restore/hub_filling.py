@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from restore.engine import Area, Candidate, Mask
+from restore.engine import SIDE, Area, Candidate, Mask
 from restore.filling import Order, pasted
 from restore.grounding.instruction import Instruction
 from restore.pipelines.hub_inpaint import Painter
@@ -53,7 +53,7 @@ class PainterFiller:
     """A `Painter` as a `Filler`: one candidate at a time, each from its own generator."""
 
     def __init__(self, painter: Painter, name: str) -> None:
-        self.painter, self.name = painter, name
+        self.painter, self.name, self.side = painter, name, max(SIDE, painter.size)
         self.told: set[str] = set()
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:

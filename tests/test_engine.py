@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore import engine
 from restore.engine import Area, Candidate, areas_of, reduced, rendered, repair
 from restore.pipelines.enlarge import enlarged
 from restore.quality.judge import Judgement
@@ -174,11 +173,10 @@ def test_small_windows_are_worked_on_as_they_are():
     assert rendered(area, image, mask) is area.image
 
 
-def test_large_windows_are_worked_on_at_a_bounded_size(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "SIDE", 48)
+def test_large_windows_are_worked_on_at_a_bounded_size():
     image, mask = noise(128), np.zeros((128, 128), bool)
     mask[41:80, 50:83] = True
-    (area,) = areas_of(image, mask)
+    (area,) = areas_of(image, mask, 48)
     assert max(area.hole.shape) == 48
     assert area.image.shape == (*area.hole.shape, 3)
     part = mask[area.window.slices]
@@ -186,24 +184,22 @@ def test_large_windows_are_worked_on_at_a_bounded_size(monkeypatch: pytest.Monke
     assert np.array_equal(rendered(area, image, mask), image[area.window.slices])  # nothing was filled yet
 
 
-def test_reduced_maps_keep_their_kind(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "SIDE", 16)
+def test_reduced_maps_keep_their_kind():
     one = np.zeros((64, 48), bool)
     one[3, 4] = True
-    assert reduced(one).sum() == 1
-    assert reduced(one).shape == (16, 12)
-    assert reduced(np.full((64, 48), 0.5, np.float32)).tolist() == np.full((16, 12), 0.5).tolist()
+    assert reduced(one, (16, 12)).sum() == 1
+    assert reduced(one, (16, 12)).shape == (16, 12)
+    assert reduced(np.full((64, 48), 0.5, np.float32), (16, 12)).tolist() == np.full((16, 12), 0.5).tolist()
 
 
-def test_the_winner_of_a_large_window_is_copied_at_full_size(monkeypatch: pytest.MonkeyPatch):
+def test_the_winner_of_a_large_window_is_copied_at_full_size():
     """Two candidates that each mend half of the hole by another copy: the result has full-size pixels of both."""
-    monkeypatch.setattr(engine, "SIDE", 72)
     rng = np.random.default_rng(0)
     photo = np.tile(rng.integers(60, 90, (24, 24, 3)).astype(np.uint8), (9, 9, 1))
     mask = np.zeros((216, 216), bool)
     mask[84:132, 84:132] = True
     given = np.where(mask[..., None], np.uint8(255), photo)
-    (area,) = areas_of(given, mask)
+    (area,) = areas_of(given, mask, 72)
     scale = area.window.w / area.hole.shape[1]
     assert scale > 1.9
 

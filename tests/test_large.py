@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore import Engine, engine
+from restore import Engine
+from restore.filling import BuiltinFiller, DraftFiller
 from restore.image import photo_from_array
 from restore.region import Window
 from restore.regions import PENALTY, Region
@@ -38,7 +39,8 @@ def grain(image: np.ndarray, where: np.ndarray) -> float:
 def test_a_large_hole_gets_the_photo_s_grain_and_nothing_else_changes(
     warm: Engine, monkeypatch: pytest.MonkeyPatch, draft: bool
 ) -> None:
-    monkeypatch.setattr(engine, "SIDE", 64)
+    for filler in (BuiltinFiller, DraftFiller):
+        monkeypatch.setattr(filler, "side", 64)
     image, mask = photo(), hole()
     results = [warm.inpaint(image, mask=mask, passes=1, candidates=1, draft=draft) for _ in range(2)]
     assert np.array_equal(results[0].image, results[1].image)

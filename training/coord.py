@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.backbone import trained_lite0
 from restore.pipelines.coord_net import CELL, CODE, CoordConfig, CoordNet
 from restore.pipelines.smooth import push_pull
 from restore.quality.full_reference import feature_distance
@@ -35,8 +34,7 @@ class CoordTask(Task):
         self.train_on, self.test_on = held_out(len(self.cache), EVALUATED)
         self.holes = Holes.open(recipe["hole_shapes"])
         self.net, self.critic = CoordNet(CoordConfig(**recipe["network"])), Critic()
-        self.lite0 = Lite0().eval().requires_grad_(False)
-        self.lite0.load_state_dict(load_weights("lite0"))
+        self.lite0 = trained_lite0()
 
     def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
         """x (n, 3, s, s) in [0, 1], mask (n, 1, s, s), code (n, CODE)."""
