@@ -95,7 +95,8 @@ class Block(nn.Module):
 @dataclass(frozen=True)
 class Prediction:
     """target (N, 3, S, S) in [-1, 1]; change (N, 1, S, S): logits of "differs from the source"; cells
-    (N, 2, GRID, GRID): logits of the named object and of its landmark; kinds (N, K, GRID, GRID): auxiliary."""
+    (N, 3, GRID, GRID): logits of the named object, of its landmark and of the part of the picture that a place or
+    relation leaves; kinds (N, K, GRID, GRID): auxiliary."""
 
     target: Tensor
     change: Tensor
@@ -121,7 +122,7 @@ class InstructNet(nn.Module):
         self.level = nn.Linear(emb, c.inner)
         self.mid = nn.ModuleList(Block(c.inner, crossed=True) for _ in range(c.blocks))
         self.norm = nn.LayerNorm(c.inner)
-        self.cells = nn.Conv2d(c.inner, 2, 1)
+        self.cells = nn.Conv2d(c.inner, 3, 1)
         self.kinds = nn.Conv2d(c.inner, c.kinds, 1)
         self.widen = nn.ModuleList([nn.Conv2d(c.inner, 4 * c.middle, 1), nn.Conv2d(c.middle, 4 * c.outer, 1)])
         self.up = nn.ModuleList([ResBlock(c.middle, emb), ResBlock(c.outer, emb)])

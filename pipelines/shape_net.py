@@ -16,7 +16,7 @@ from restore.pipelines.draft_net import EMB, SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.edm import level_waves, precondition
 from restore.pipelines.instruct_net import BUCKETS
 
-SIDE = 128  # pixels of the square it is trained for
+SIDE = 96  # pixels of the square that it works on
 
 
 @dataclass(frozen=True)

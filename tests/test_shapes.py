@@ -72,9 +72,33 @@ def test_an_instruction_fits_exactly_the_chosen_solid(kind):
         case = random_case(scene, rng, {kind: 1.0})
         if case.chosen is not None:
             assert reading(scene, case.text) == [case.chosen], case.text
-            assert (case.anchor is not None) == (kind == "relation")
-            kinds.append(kind)
-    assert len(kinds) > 40  # few scenes offer none
+            assert (case.anchor is not None) == any(f" {phrase} the " in case.text for phrase in RELATIONS.values())
+            kinds.append(kind if (case.side is not None) == (kind != "attributes") else "other")
+    assert kinds.count(kind) > 30  # few scenes offer none
+
+
+@pytest.mark.parametrize("kind", ["place", "relation"])
+def test_the_side_that_is_said_leaves_the_chosen_one_alone(kind):
+    """Of several that the attributes fit, only the chosen one stands where the place or relation holds."""
+    checked = 0
+    for seed in CASES:
+        rng = np.random.default_rng(seed)
+        scene = random_scene(rng)
+        case = random_case(scene, rng, {kind: 1.0})
+        if case.side is None:
+            continue
+        axis, limit, sign = case.side
+        words = case.text.split(" the ", 1)[1].split(" on the ")[0]
+        for phrase in RELATIONS.values():
+            words = words.split(f" {phrase} the ")[0]
+        alike = [i for i in reading(scene, f"remove the {words}") if i != case.anchor]
+        # Depth is compared where solids stand, their limit drawn through the middle of the landmark.
+        where = [sign * (s.centre[axis] - limit) for s in scene.solids]
+        assert len(alike) > 1
+        if axis == 0:
+            assert [i for i in alike if where[i] > 0] == [case.chosen]
+            checked += 1
+    assert checked > 10
 
 
 def test_an_irrelevant_instruction_names_nothing_that_is_there():

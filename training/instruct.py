@@ -71,13 +71,16 @@ class InstructTask(Task):
                 return self._painted(batch, words, absent)
             source = batch["source"].to(memory_format=torch.channels_last)
             losses = self._located(*self.net.locate(source, words, absent), batch)
-        weights = {"cells": self.recipe["cells_weight"], "kinds": self.recipe["kinds_weight"]}
-        return losses | {"loss": sum((weights[k] * v for k, v in losses.items()), losses["cells"].new_zeros(()))}
+        return losses | {"loss": self._weighted(losses)}
+
+    def _weighted(self, located: dict[str, Tensor]) -> Tensor:
+        return torch.stack([self.recipe[f"{name}_weight"] * value for name, value in located.items()]).sum()
 
     def _located(self, cells: Tensor, kinds: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         clear = (batch["kinds"] != UNCLEAR).sum().clamp(min=1)
         wrong = F.cross_entropy(kinds.float(), batch["kinds"], ignore_index=UNCLEAR, reduction="sum") / clear
-        return {"cells": F.binary_cross_entropy_with_logits(cells.float(), batch["cells"]), "kinds": wrong}
+        off = F.binary_cross_entropy_with_logits(cells.float(), batch["cells"], reduction="none").mean((0, 2, 3))
+        return {"cells": off[:2].mean(), "side": off[2], "kinds": wrong}
 
     def _painted(self, batch: dict[str, Tensor], words: Tensor, absent: Tensor) -> dict[str, Tensor]:
         source, target, sigma = batch["source"], batch["target"], batch["sigma"]
@@ -91,11 +94,10 @@ class InstructTask(Task):
         miss = weight * (told.target.float() - target).abs().mean(1, keepdim=True)
         l1 = miss.mean() + 0.1 * (miss * changed).sum() / changed.sum().clamp(min=1)
         mask = F.binary_cross_entropy_with_logits(told.change.float(), changed)
-        losses = {"l1": l1, "mask": mask} | self._located(told.cells, told.kinds, batch)
+        located = self._located(told.cells, told.kinds, batch)
         recipe = self.recipe
         loss = recipe["l1_weight"] * l1 + recipe["mask_weight"] * mask
-        loss = loss + recipe["cells_weight"] * losses["cells"] + recipe["kinds_weight"] * losses["kinds"]
-        return losses | {"loss": loss}
+        return {"l1": l1, "mask": mask, **located, "loss": loss + self._weighted(located)}
 
     def evaluate(self, net: nn.Module) -> dict[str, float]:
         """Share of held-out scenes where just the named solid's cells are marked, and L1 where pixels change."""

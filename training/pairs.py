@@ -29,8 +29,9 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Pair:
-    """source, target (SIDE, SIDE, 3) in [0, 1]; text: the instruction; cells (2, GRID, GRID) in [0, 1]: shares covered
-    by the named object and by its landmark; kinds (GRID, GRID): class of the rendered solid there, 0 none."""
+    """source, target (SIDE, SIDE, 3) in [0, 1]; text: the instruction; cells (3, GRID, GRID) in [0, 1]: shares covered
+    by the named object and by its landmark, and whether the place or relation that is said holds there; kinds
+    (GRID, GRID): class of the rendered solid there, 0 none."""
 
     source: Float
     target: Float
@@ -64,7 +65,12 @@ class Rendered:
 def cell_labels(scene: Solids, case: Case) -> tuple[Float, NDArray[np.int64]]:
     """What `Pair` calls cells and kinds of a rendered scene."""
     shares = np.stack([_cells(cover(scene, i, SIDE)) for i in range(len(scene.solids))])
-    cells = np.zeros((2, GRID, GRID), np.float32)
+    cells = np.zeros((3, GRID, GRID), np.float32)
+    cells[2] = 1
+    if case.side is not None:
+        axis, limit, sign = case.side
+        holds = sign * ((np.arange(GRID) + 0.5) / GRID - limit) > 0
+        cells[2] = holds[None, :] if axis == 0 else holds[:, None]
     for k, index in enumerate((case.chosen, case.anchor)):
         if index is not None:
             cells[k] = shares[index]
@@ -126,7 +132,8 @@ def photo_pair(source: NDArray[np.uint8], target: NDArray[np.uint8], text: str) 
     """A pair of photos (h, w, 3) at working size; the object is where they differ."""
     size = SIDE, SIDE
     small = [np.float32(1 / 255) * cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in (source, target)]
-    cells = np.zeros((2, GRID, GRID), np.float32)
+    cells = np.zeros((3, GRID, GRID), np.float32)
+    cells[2] = 1
     cells[0] = _cells(np.abs(small[0] - small[1]).max(-1) > 0.04)
     return Pair(small[0], small[1], text, cells, np.full((GRID, GRID), UNCLEAR, np.int64))
 

@@ -21,6 +21,7 @@ VERBS = ("remove", "erase", "delete", "take away", "get rid of", "clear away")
 # Relation → words; a and b are centres (x, y), y downwards and towards the viewer.
 RELATIONS = {"left": "left of", "right": "right of", "front": "in front of", "behind": "behind"}
 PLACES = {"left": "on the left", "right": "on the right"}
+ALIKE = 0.5  # chance that a solid takes each of its attributes from another one
 LEAST_GAP = 0.06  # share of the side by which a relation must hold
 
 Float = NDArray[np.float32]
@@ -59,12 +60,14 @@ class Case:
     """One instruction about one scene.
 
     chosen: index of the solid that it names, None when none fits (the picture must stay as it is); anchor: index of
-    the solid that it names as a landmark, None without one.
+    the solid that it names as a landmark, None without one; side: the part of the picture that a place or relation
+    leaves, as (axis, limit, sign): where sign·(position − limit) > 0, shares of the side.
     """
 
     text: str
     chosen: int | None
     anchor: int | None = None
+    side: tuple[int, float, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,24 +81,26 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator, most: int = 6) -> Scene:
-    """Two to `most` solids on a floor; none hides much of another."""
+    """Three to `most` solids on a floor; none hides much of another."""
     base = rng.uniform(0.35, 0.9, 3) * 0.4 + rng.uniform(0.35, 0.9) * 0.6
     top, bottom = np.clip(base * rng.uniform(0.75, 1.0), 0, 1), np.clip(base * rng.uniform(0.9, 1.15), 0, 1)
     stage = Stage(tuple(top), tuple(bottom), rng.uniform(-1, 1), rng.uniform(0.2, 0.55), int(rng.integers(1 << 31)))
     solids: list[Solid] = []
-    wanted = int(rng.integers(2, most + 1))
+    wanted = int(rng.integers(3, most + 1))
     for _ in range(60):
         if len(solids) == wanted:
             break
-        shape, size = str(rng.choice(SHAPES)), str(rng.choice(list(SIZES)))
-        if solids and rng.random() < 0.35:  # of a kind: instructions then need more words
-            shape = solids[int(rng.integers(len(solids)))].shape
+        shape, colour, size = str(rng.choice(SHAPES)), str(rng.choice(list(COLOURS))), str(rng.choice(list(SIZES)))
+        if solids:  # often like one that is there: instructions then need more words
+            other = solids[int(rng.integers(len(solids)))]
+            shape = other.shape if rng.random() < ALIKE else shape
+            colour = other.colour if rng.random() < ALIKE else colour
+            size = other.size if rng.random() < ALIKE else size
         half = SIZES[size] * rng.uniform(0.92, 1.08)
         x, y = rng.uniform(half + 0.02, 0.98 - half), rng.uniform(2 * half + 0.08, 0.97)
         cx, cy = x, y - half
         if any(np.hypot(cx - s.centre[0], cy - s.centre[1]) < 1.15 * (half + s.half) for s in solids):
             continue
-        colour = str(rng.choice(list(COLOURS)))
         tint = np.clip(np.array(COLOURS[colour]) / 255 + rng.normal(0, 0.025, 3), 0, 1)
         solids.append(Solid(shape, colour, size, x, y, half, (float(tint[0]), float(tint[1]), float(tint[2]))))
     return Scene(stage, tuple(solids))
@@ -198,14 +203,15 @@ def cover(scene: Scene, index: int, side: int) -> NDArray[np.bool_]:
 def random_case(scene: Scene, rng: np.random.Generator, kinds: dict[str, float] | None = None) -> Case:
     """An instruction that names exactly one solid, by attributes, place or relation, or one that fits none.
 
-    kinds: shares of "attributes", "place", "relation" and "irrelevant" instructions; GQA-Inpaint's fifth of
-    irrelevant ones by default. A scene that offers no instruction of the drawn kind gets an irrelevant one.
+    As in GQA-Inpaint a place or relation is named only where the attributes leave several to choose from. kinds:
+    shares of "attributes", "place", "relation" and "irrelevant" instructions; that paper's fifth of irrelevant ones
+    by default. A scene that offers no instruction of the drawn kind gets one by attributes, or an irrelevant one.
     """
     shares = kinds or {"attributes": 0.3, "place": 0.1, "relation": 0.4, "irrelevant": 0.2}
     kind = str(rng.choice(list(shares), p=list(shares.values())))
     verb = str(rng.choice(VERBS))
-    for attempt in range(60):
-        case = _CASES[kind if attempt < 40 else "irrelevant"](scene, rng)
+    for attempt in range(260):
+        case = _CASES[kind if attempt < 200 else "attributes" if attempt < 230 else "irrelevant"](scene, rng)
         if case is not None:
             return replace(case, text=f"{verb} the {case.text}")
     raise RuntimeError("a scene that holds every solid there is")  # 2 × 8 × 4 of them, and at most six stand there
@@ -220,8 +226,13 @@ def _by_attributes(scene: Scene, rng: np.random.Generator) -> Case | None:
 def _by_place(scene: Scene, rng: np.random.Generator) -> Case | None:
     chosen, place = int(rng.integers(len(scene.solids))), str(rng.choice(list(PLACES)))
     words = _described(scene.solids[chosen], rng)
-    found = _outermost(scene, _matching(scene, words), place) == chosen
-    return Case(f"{_phrase(words)} {PLACES[place]}", chosen) if found else None
+    alike = _matching(scene, words)
+    if len(alike) < 2 or _outermost(scene, alike, place) != chosen:
+        return None
+    sign = -1 if place == "left" else 1
+    next_to = min(sign * (scene.solids[chosen].x - scene.solids[i].x) for i in alike if i != chosen)
+    side = (0, scene.solids[chosen].x - sign * next_to / 2, sign)
+    return Case(f"{_phrase(words)} {PLACES[place]}", chosen, side=side)
 
 
 def _by_relation(scene: Scene, rng: np.random.Generator) -> Case | None:
@@ -234,9 +245,11 @@ def _by_relation(scene: Scene, rng: np.random.Generator) -> Case | None:
     gaps = {i: _gap(scene.solids[i], scene.solids[anchor], kind) for i in others}
     if [i for i in others if gaps[i] > 0] != [chosen] or min(map(abs, gaps.values())) < LEAST_GAP:
         return None
-    if len(others) == 1 and rng.random() < 0.6:  # the relation should usually matter
+    if len(others) == 1:  # the relation must matter
         return None
-    return Case(f"{_phrase(words)} {RELATIONS[kind]} the {_phrase(landmark)}", chosen, anchor)
+    axis, sign = (0 if kind in ("left", "right") else 1), (1 if kind in ("right", "front") else -1)
+    limit = scene.solids[anchor].x if axis == 0 else scene.solids[anchor].centre[1]
+    return Case(f"{_phrase(words)} {RELATIONS[kind]} the {_phrase(landmark)}", chosen, anchor, (axis, limit, sign))
 
 
 def _irrelevant(scene: Scene, rng: np.random.Generator) -> Case | None:
@@ -281,9 +294,9 @@ def _gap(a: Solid, b: Solid, kind: str) -> float:
 
 
 def _outermost(scene: Scene, among: list[int], place: str) -> int | None:
-    """The one of `among` furthest to a side, if it is so clearly and stands in that half."""
+    """The one of `among` furthest to a side, if it is so clearly."""
     sign = 1 if place == "left" else -1
     order = sorted(among, key=lambda i: sign * scene.solids[i].x)
     if len(order) > 1 and abs(scene.solids[order[0]].x - scene.solids[order[1]].x) < LEAST_GAP:
         return None
-    return order[0] if sign * (scene.solids[order[0]].x - 0.5) < -LEAST_GAP / 2 else None
+    return order[0] if order else None
