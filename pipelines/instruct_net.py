@@ -53,6 +53,15 @@ def token_ids(texts: Sequence[str]) -> Tensor:
     return ids
 
 
+def place_waves(width: int) -> Tensor:
+    """(GRID², width): sines and cosines of every cell's height and breadth, a quarter to two periods each."""
+    place = (torch.arange(GRID) + 0.5) / GRID
+    angle = 2 * torch.pi * place[:, None] * torch.logspace(-2, 1, width // 4, base=2)
+    waves = torch.cat([angle.sin(), angle.cos()], 1)
+    rows, columns = waves[:, None].expand(-1, GRID, -1), waves[None].expand(GRID, -1, -1)
+    return torch.cat([rows, columns], -1).reshape(GRID * GRID, width)
+
+
 class Attend(nn.Module):
     """Attention of x (N, T, C) to `context` (N, S, C), by heads of `HEAD` channels; `absent` (N, S) marks what must
     not be seen."""
@@ -118,7 +127,8 @@ class InstructNet(nn.Module):
         self.stem = nn.Conv2d(6 * cells, c.outer, 3, padding=1)
         self.down = nn.ModuleList([ResBlock(c.outer, emb), ResBlock(c.middle, emb)])
         self.narrow = nn.ModuleList([nn.Conv2d(c.outer, c.middle, 4, 2, 1), nn.Conv2d(c.middle, c.inner, 4, 2, 1)])
-        self.place = nn.Parameter(torch.randn(GRID * GRID, c.inner) * 0.02)
+        self.enter = nn.LayerNorm(c.inner)  # places must not drown in what the convolutions say
+        self.place = nn.Parameter(place_waves(c.inner))
         self.level = nn.Linear(emb, c.inner)
         self.mid = nn.ModuleList(Block(c.inner, crossed=True) for _ in range(c.blocks))
         self.norm = nn.LayerNorm(c.inner)
@@ -171,7 +181,7 @@ class InstructNet(nn.Module):
     def ground(self, x: Tensor, emb: Tensor, words: Tensor, absent: Tensor) -> Tensor:
         """The map of `encode` once words and cells have been compared, alike."""
         grid = x.shape[2:]
-        x = x.flatten(2).transpose(1, 2) + self.place + self.level(emb)[:, None]
+        x = self.enter(x.flatten(2).transpose(1, 2)) + self.place + self.level(emb)[:, None]
         for block in self.mid:
             x = block(x, absent, words)
         return self.norm(x).transpose(1, 2).unflatten(2, grid)

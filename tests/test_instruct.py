@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from restore import Engine, InputError, ObjectNotFoundError
 from restore.pipelines.instruct import InstructPipeline
 from restore.pipelines.instruct_net import GRID, SIDE, InstructConfig, InstructNet, token_ids
 from restore.training.instruct import InstructTask, marked, one_step
 from restore.training.pairs import UNCLEAR, Rendered, Triplets, cell_labels, photo_pair
-from restore.training.shapes import Case, cover, random_scene, render
+from restore.training.shapes import Case, cover, random_case, random_scene, render
 from restore.training.tasks import load_recipe
 
 
@@ -205,3 +206,37 @@ def test_training_learns_one_scene_by_heart(tmp_path):
         optimiser.step()
     told = one_step(task.net.eval(), source, "remove the first")
     assert marked(scene, told.change[0, 0].numpy() > 0) == {0}
+
+
+def test_the_shipped_network_removes_what_is_named_and_keeps_the_rest():
+    """Through the engine: simple instructions on scenes of a kind it was trained on, none of which it has seen."""
+    engine, right = Engine("instruct", "cpu"), 0
+    for seed in range(6):
+        rng = np.random.default_rng([77, seed])
+        scene = random_scene(rng)
+        case = random_case(scene, rng, {"attributes": 1.0})
+        image = (render(scene, SIDE) * 255).astype(np.uint8)
+        result = engine.inpaint(image, prompt=case.text, passes=1, candidates=1)
+        assert np.array_equal(result.image[~result.mask], image[~result.mask])
+        right += marked(scene, result.mask) == {case.chosen}
+    assert right >= 5
+
+
+def test_what_is_not_there_is_not_removed():
+    engine = Engine("instruct", "cpu")
+    image = (render(random_scene(np.random.default_rng(6)), SIDE) * 255).astype(np.uint8)
+    with pytest.raises(ObjectNotFoundError, match="changes nothing"):
+        engine.inpaint(image, prompt="remove the ring")
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"prompt": "add a dog"}, "only learnt removals"),
+        ({"box": (1, 1, 9, 9)}, "told by words"),
+        ({"prompt": "remove the cube", "point": (3, 3)}, "got a point"),
+    ],
+)
+def test_requests_it_cannot_follow_are_refused(request_, message):
+    with pytest.raises(InputError, match=message):
+        Engine("instruct", "cpu").inpaint(np.zeros((64, 64, 3), np.uint8), **request_)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import restore
 from restore.checkpoints import load_weights
 from restore.errors import InputError
 from restore.grounding.painting import paintable
@@ -183,3 +184,24 @@ def test_things_are_painted_under_the_name_they_were_learnt_by(subject, name):
 def test_things_never_learnt_are_refused(subject):
     with pytest.raises(InputError, match="expected to add one of cat, dog"):
         paintable(subject)
+
+
+def test_an_object_is_added_in_its_box_and_nowhere_else():
+    image = np.random.default_rng(0).integers(90, 120, (120, 160, 3), dtype=np.uint8)
+    engine = restore.Engine("builtin", "cpu")
+    first, second = (
+        engine.inpaint(image, prompt="add a cat", box=(40, 30, 70, 60), passes=1, candidates=2) for _ in range(2)
+    )
+    outside = np.ones((120, 160), bool)
+    outside[30:90, 40:110] = False
+    assert np.array_equal(first.image[outside], image[outside])
+    assert not np.array_equal(first.image, image)
+    assert np.array_equal(first.image, second.image)
+    assert first.presence is not None
+    assert first.presence.wanted
+    assert first.summary()["presence"]["object"] == "a cat"
+
+
+def test_something_never_learnt_is_refused_before_anything_is_looked_for():
+    with pytest.raises(InputError, match="--model sd15-inpaint"):
+        restore.inpaint(np.zeros((40, 40, 3), np.uint8), prompt="add a spaceship", box=(5, 5, 20, 20))
