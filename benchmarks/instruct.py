@@ -94,11 +94,13 @@ def scene_table(trials: list[Trial]) -> tuple[list[str], dict[str, float]]:
     for kind in ("all", *KINDS):
         some = [t for t in trials if kind in ("all", t.kind)]
         if some:
-            right, psnr, same = (np.mean([getattr(t, k) for t in some]) for k in ("followed", "psnr", "untouched"))
-            lines.append(f"| {kind} | {len(some)} | {right:.3f} | {psnr:.2f} | {same:.3f} |")
+            right, same = (np.mean([getattr(t, k) for t in some]) for k in ("followed", "untouched"))
+            asked = [t.psnr for t in some if t.kind != "irrelevant"]
+            psnr = f"{np.mean(asked):.2f}" if asked else "–"
+            lines.append(f"| {kind} | {len(some)} | {right:.3f} | {psnr} | {same:.3f} |")
     idle = [t.untouched for t in trials if t.kind == "irrelevant"]
     card = {"scenes_followed": float(np.mean([t.followed for t in trials]))}
-    card["scenes_psnr"] = float(np.mean([t.psnr for t in trials]))
+    card["scenes_psnr"] = float(np.mean([t.psnr for t in trials if t.kind != "irrelevant"]))
     return lines, card | ({"scenes_irrelevant_unchanged": float(np.mean(idle))} if idle else {})
 
 

@@ -96,14 +96,12 @@ def paint(pipeline: ShapePipeline, subject: Subject, precision: float, steps: in
         num_inference_steps=steps,
     )
     result = (output.image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
-    return result, shape, (output.instance[0, 0].numpy() > 0.5).astype(np.uint8)
+    return result, shape, (output.instance[0, 0].numpy() > 0).astype(np.uint8)
 
 
 def measured(subject: Subject, precision: float, result: RGB, shape: Mask, outline: Mask, engine: Engine) -> Trial:
     change = np.abs(result.astype(np.float32) - subject.image).mean(-1)
-    ground = [
-        (shape > 0) & (other == 0) for other in (cv2.dilate(outline, np.ones((3, 3), np.uint8)), subject.instance)
-    ]
+    ground = [(shape > 0) & (other == 0) for other in (outline, subject.instance)]
     kept, spilt = (float(change[g].mean()) if g.any() else 0.0 for g in ground)
     overlap = iou(outline > 0, (subject.instance > 0) & (shape > 0))
     found = None if subject.kind == RENDERED else sees(engine, result, shape, subject.kind)

@@ -84,9 +84,10 @@ class InstructPipeline(SingleNetPipeline[InstructNet]):
 
 
 def _enlarged(image: Tensor, small: Tensor, change: Tensor) -> InstructOutput:
-    """The network's pixels at the photo's size, where it changes something; a soft edge inside that region."""
+    """The network's pixels at the photo's size, where it changes something and one cell around (the faint rim of what
+    was there); a soft edge inside that region."""
     size = image.shape[-2:]
-    mask = F.interpolate(change, size, mode="bilinear", align_corners=False)
+    mask = F.interpolate(F.max_pool2d(change, 3, 1, 1), size, mode="bilinear", align_corners=False)
     painted = F.interpolate(small, size, mode="bicubic", align_corners=False).clamp(0, 1)
-    weight = ((mask - 0.5) * 4).clamp(0, 1)
+    weight = ((mask - 0.5) * 10).clamp(0, 1)
     return InstructOutput(torch.lerp(image, painted, weight), mask, small)

@@ -125,7 +125,7 @@ def _pasted(
     top, left, side = window
     large = F.interpolate(painted, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
     weight = F.interpolate(instance, (side, side), mode="bilinear", align_corners=False)
-    weight = ((weight - 0.5) / EDGE + 0.5).clamp(0, 1) * (shape > 0.5)
+    weight = ((weight - 0.5) / EDGE).clamp(0, 1) * (shape > 0.5)  # soft inwards: outside it nothing changes
     height, width = image.shape[-2:]
     rows = slice(max(top, 0), min(top + side, height))
     columns = slice(max(left, 0), min(left + side, width))

@@ -36,8 +36,8 @@ class Instructor:
     ) -> Region:
         """The region that changes, inside the mask or box if one is given, and the network's proposal for it.
 
-        Raises InputError for a point, without a prompt or for one that does not remove; ObjectNotFoundError where
-        nothing changes.
+        The instruction is one to remove something. Raises InputError for a point and without a prompt,
+        ObjectNotFoundError where nothing changes.
         """
         if point is not None:
             raise InputError("expected a prompt, got a point: model 'instruct' is told by words; use --model builtin")
@@ -45,11 +45,6 @@ class Instructor:
         if prompt is None:
             raise InputError("expected a prompt, got none: model 'instruct' is told by words; or use --model builtin")
         instruction = parse(prompt)
-        if instruction.action != "remove":
-            raise InputError(
-                f"expected an instruction to remove something, got one to {instruction.action}: model 'instruct' has "
-                "only learnt removals; use --model builtin with a box or mask"
-            )
         height, width = photo.pixels.shape[:2]
         scale = min(1.0, SIDE / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
