@@ -26,7 +26,7 @@ from benchmarks import candidates
 from benchmarks.fill import Photo, load, read, tensor
 from restore.backbone import Lite0, trained_lite0
 from restore.checkpoints import load_weights
-from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline
+from restore.pipelines.builtin import BuiltinPipeline
 from restore.quality.judge import Judge
 from restore.quality.judge_net import SEVERE, severity
 from restore.training.publish import set_scores
@@ -134,7 +134,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     photos = load(args.data, args.limit)
     lite0 = trained_lite0()
-    pipeline = BuiltinPipeline.from_weights(*(load_weights(name) for name in COMPONENTS))
+    pipeline = BuiltinPipeline.shipped()
     judge = Judge(load_weights("judge"), lite0, torch.device("cpu"), pipeline.expectation)
     card: dict[str, float] = {}
     lines = [

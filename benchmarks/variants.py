@@ -19,7 +19,7 @@ from benchmarks import candidates
 from benchmarks.fill import load, tensor
 from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights
-from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline, Strategy
+from restore.pipelines.builtin import BuiltinPipeline, Strategy
 from restore.quality.full_reference import feature_distance
 from restore.quality.judge import Judge
 
@@ -39,7 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     photos = load(args.data, args.limit)
-    pipeline = BuiltinPipeline.from_weights(*(load_weights(name) for name in COMPONENTS))
+    pipeline = BuiltinPipeline.shipped()
     lite0 = trained_lite0()
     judge = Judge(load_weights("judge"), lite0, torch.device("cpu"), pipeline.expectation)
     lines = ["| variants from | mean ↓ | best by truth ↓ | judge's pick ↓ | apart ↑ |", "|---|---|---|---|---|"]

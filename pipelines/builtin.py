@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from restore.backbone import Lite0
+from restore.checkpoints import load_weights
 from restore.expectation import Expectation, ExpectationNet, Expected
 from restore.pipelines.draft_net import MULTIPLE, DraftNet
 from restore.pipelines.sampler import sample
@@ -106,6 +107,11 @@ class BuiltinPipeline:
         backbone = Lite0()
         backbone.load_state_dict(lite0)
         return cls(DraftNet.from_weights(draft), ExpectationNet.from_weights(expectation, backbone))
+
+    @classmethod
+    def shipped(cls) -> BuiltinPipeline:
+        """With the weights of the package."""
+        return cls.from_weights(*(load_weights(name) for name in COMPONENTS))
 
     def save_pretrained(self, folder: str | Path) -> None:
         net = self.expectation.net

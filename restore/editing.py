@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from restore.engine import Area, Candidate, Mask
+from restore.engine import Area, Candidate, Mask, reduced, working_shape
 from restore.errors import InputError, ObjectNotFoundError
 from restore.filling import Filler, Order, as_tensor, pasted
 from restore.grounding.instruction import parse
@@ -18,9 +18,9 @@ from restore.image import Photo
 from restore.mask import check_mask, mask_box
 from restore.pipelines.instruct import InstructPipeline
 from restore.pipelines.shape import ShapePipeline
+from restore.region import Window
 from restore.regions import AnyMask, Region, given_mask
 
-SIDE = 512  # long side, pixels, at which an instruction is carried out
 BOX = 0.95  # share of its bounding box from which a mask is a box
 FINE = 0.25  # precision of any other mask
 
@@ -46,10 +46,8 @@ class Instructor:
             raise InputError("expected a prompt, got none: model 'instruct' is told by words; or use --model builtin")
         instruction = parse(prompt)
         height, width = photo.pixels.shape[:2]
-        scale = min(1.0, SIDE / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = photo.pixels if scale == 1 else cv2.resize(photo.pixels, size, interpolation=cv2.INTER_AREA)
-        output = self.pipeline(as_tensor(np.array(small, np.uint8)), prompt)
+        small = reduced(photo.pixels, working_shape(Window(0, 0, width, height)))
+        output = self.pipeline(as_tensor(small), prompt)
         proposal = (output.image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
         change = cv2.resize(output.change[0, 0].numpy(), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
         hole = change if within is None else change & within
@@ -104,7 +102,7 @@ class ShapeFiller:
                 torch.from_numpy(area.hole)[None, None].float(),
                 paintable(instruction.subject),
                 precision=_precision(area.hole) if settings.shape_precision is None else settings.shape_precision,
-                generator=torch.Generator().manual_seed(order.seed * 1009 + k),
+                generator=order.generator(k),
                 num_inference_steps=1 if order.first + k == 0 else max(2, settings.steps),
             )
             candidates.append(Candidate(pasted(area.image, output.image[0], todo), output.confidence))

@@ -21,6 +21,8 @@ from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
 from restore.pipelines.enlarge import KEPT, enlarge
 from restore.settings import Settings
 
+CANDIDATES = 1009  # seeds of a pass are that far apart
+
 
 @dataclass(frozen=True)
 class Order:
@@ -51,6 +53,10 @@ class Order:
     def first(self) -> int:
         """Number of the pass's first candidate."""
         return (self.index - 1) * self.settings.candidates
+
+    def generator(self, k: int) -> torch.Generator:
+        """Of candidate k alone: asking for more candidates leaves the first ones as they are."""
+        return torch.Generator().manual_seed(self.seed * CANDIDATES + k)
 
 
 class Filler(Protocol):

@@ -16,7 +16,6 @@ from restore.pipelines.seam_match import around, changed, grown, matched, native
 BACKGROUND = "empty background, nothing but the surroundings continued, natural photograph"
 UNWANTED = "object, text, watermark, frame"
 BETWEEN = {"near": "next to", "left": "to the left of", "right": "to the right of", "front": "in front of"}
-CANDIDATES = 1009  # seeds of a pass are that far apart
 
 log = logging.getLogger("restore")
 
@@ -61,9 +60,7 @@ class PainterFiller:
         self._tell(words, order.instruction)
         candidates = []
         for k in range(order.settings.candidates):
-            # Of the pass and the number alone: asking for more candidates leaves the first ones as they are.
-            generator = torch.Generator().manual_seed(order.seed * CANDIDATES + k)
-            candidates.append(self._candidate(area, todo, words, generator, order))
+            candidates.append(self._candidate(area, todo, words, order.generator(k), order))
             if order.on_candidate is not None:
                 order.on_candidate(k)
         return candidates

@@ -1,6 +1,9 @@
-"""Pictures the tests make themselves."""
+"""Pictures the tests make themselves, and a network that nothing may ask for."""
 
 from __future__ import annotations
+
+import socket
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,3 +39,15 @@ def engine() -> object:
     from restore import Engine
 
     return Engine(device="cpu")
+
+
+@pytest.fixture
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here may ask for it, and `--offline` is not left behind."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")

@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from restore.backbone import trained_lite0
-from restore.checkpoints import load_weights
 from restore.expectation import Expected
-from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline, Strategy, features_at
+from restore.pipelines.builtin import BuiltinPipeline, Strategy, features_at
 from restore.pipelines.shift_map import Features, ShiftMapOptions, offsets, solve
 
 
 @pytest.fixture(scope="module")
 def pipeline():
-    return BuiltinPipeline.from_weights(*(load_weights(name) for name in COMPONENTS))
+    return BuiltinPipeline.shipped()
 
 
 def picture(size=64):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +31,7 @@ CLASSES = {"clipseg": "CLIPSegForImageSegmentation", "dino": "GroundingDinoForOb
            "owlv2": "Owlv2ForObjectDetection", "sam": "SamModel", "sam2": "Sam2Model"}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here may ask for it, and `--offline` is not left behind."""
-
-    def refuse(*_: Any) -> None:
-        raise AssertionError("the network was asked")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+pytestmark = pytest.mark.usefixtures("_no_network")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +33,7 @@ KINDS = ("sd", "sd4", "sdxl", "flux", "kandinsky", "pix2pix")
 DOG = parse("replace the cat with a dog")
 
 
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here may ask for it, and `--offline` is not left behind."""
-
-    def refuse(*_: Any) -> None:
-        raise AssertionError("the network was asked")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+pytestmark = pytest.mark.usefixtures("_no_network")
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import load_weights, verified
-from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline
+from restore.checkpoints import verified
+from restore.pipelines.builtin import BuiltinPipeline
 from restore.quality.judge_net import SEVERE, STRIDE, JudgeNet, severity
 from restore.training.data import Holes, PhotoCache, held_out
 from restore.training.loop import Task
@@ -127,7 +127,7 @@ def make_own_fills(recipe: dict[str, Any], data: list[Path], out: Path) -> list[
     folder = out / "fills" / "0000"
     if not folder.exists():
         cache, holes = PhotoCache.open(out.parent / "cache", data), Holes.open(recipe["hole_shapes"])
-        pipeline = BuiltinPipeline.from_weights(*(load_weights(name) for name in COMPONENTS))
+        pipeline = BuiltinPipeline.shipped()
         methods = available([verified("draft")])
         count = min(recipe["own_fills"], 2 * len(cache))
         numbers = tqdm(range(count), desc="fills", leave=False)

@@ -27,10 +27,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from restore.checkpoints import load_weights, verified
+from restore.checkpoints import verified
 from restore.expectation import Expectation
 from restore.pipelines import seams, shift_map
-from restore.pipelines.builtin import COMPONENTS, BuiltinPipeline, features_at
+from restore.pipelines.builtin import BuiltinPipeline, features_at
 from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.smooth import push_pull
 from restore.training.data import Holes, PhotoCache, random_crop
@@ -196,7 +196,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    pipeline = BuiltinPipeline.from_weights(*(load_weights(name) for name in COMPONENTS))
+    pipeline = BuiltinPipeline.shipped()
     cache, holes = PhotoCache(args.photos), Holes(args.shapes)
     methods = available([verified("draft"), *args.draft])
     begun = time.process_time()
