@@ -88,11 +88,11 @@ def align(level: Level, reach: int) -> Level:
         if len(y) == 0:
             continue
         there = level.shown(y, x)
-        off, good = np.empty((len(steps), len(y)), np.float32), np.empty((len(steps), len(y)), np.bool_)
-        for i, step in enumerate(steps):
-            moved = Transforms(level.moves.sign[k : k + 1], level.moves.shift[k : k + 1] + step)
-            colour, good[i] = replace(level, moves=moved).look(np.zeros_like(y), y, x)
-            off[i] = np.abs(colour - there).mean(1).clip(max=STEP)
+        moved = Transforms(level.moves.sign[[k]].repeat(len(steps), 0), level.moves.shift[k] + steps)
+        each = np.arange(len(steps)).repeat(len(y))
+        colour, fits = replace(level, moves=moved).look(each, np.tile(y, len(steps)), np.tile(x, len(steps)))
+        off = np.abs(colour.reshape(len(steps), -1, 3) - there).mean(2).clip(max=STEP)
+        good = fits.reshape(off.shape)
         always = good.all(0)  # all moves are compared on the same pixels
         if not always.any():
             continue
@@ -106,12 +106,33 @@ def align(level: Level, reach: int) -> Level:
 def recut(level: Level, reach: int) -> Level:
     """Every region may take the pixels within `reach` of it that lie beside a border of regions."""
     level = replace(level, label=level.label.copy())
-    size = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    band = _near_borders(level.label, level.todo, size)
-    for k, box in enumerate(boxes(level.label, level.todo, len(level.moves), reach + 1)):
-        if box is not None:
-            _expand(level, k, box, band, size)
+    for y, x, taken in _offers(level, reach):
+        _expand(level, y, x, taken)
     return level
+
+
+def _offers(level: Level, reach: int) -> list[tuple[Int, Int, Int]]:
+    """Pixels (n,) and the region (n,) that may take each; regions that are apart share an offer, and so a cut."""
+    size, cross = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    band = _near_borders(level.label, level.todo, size)
+    groups: list[list[tuple[Int, Int, Int]]] = []
+    used: list[Image] = []
+    for k, box in enumerate(boxes(level.label, level.todo, len(level.moves), reach + 1)):
+        if box is None:
+            continue
+        own = ((level.label[box] == k) & level.todo[box]).astype(np.uint8)
+        free = cv2.dilate(own, size) & band[box] & ~own
+        y, x = np.nonzero(free)
+        if len(y) == 0:
+            continue
+        touched = cv2.dilate(free, cross)
+        group = next((g for g, other in enumerate(used) if not (other[box] & touched).any()), len(groups))
+        if group == len(groups):
+            groups.append([])
+            used.append(np.zeros(band.shape, np.uint8))
+        used[group][box] |= free
+        groups[group].append((y + box[0].start, x + box[1].start, np.full(len(y), k)))
+    return [tuple(np.concatenate(part) for part in zip(*group, strict=True)) for group in groups]  # type: ignore[misc]
 
 
 def _near_borders(label: NDArray[np.int32], todo: Mask, size: Image) -> Mask:
@@ -123,40 +144,34 @@ def _near_borders(label: NDArray[np.int32], todo: Mask, size: Image) -> Mask:
     return (cv2.dilate(border, size) > 0) & todo
 
 
-def _expand(level: Level, k: int, box: Box, band: Mask, size: Image) -> None:
-    """Give region k the pixels of the box that lower the seams most, in place."""
-    label, todo = level.label[box], level.todo[box]
-    own = (label == k) & todo
-    free = (cv2.dilate(own.astype(np.uint8), size) > 0) & band[box] & ~own
-    y, x = np.nonzero(free)
-    if len(y) == 0:
-        return
-    y0, x0 = box[0].start, box[1].start
-    good = level.look(np.full(len(y), k), y + y0, x + x0)[1]
-    free[y[~good], x[~good]] = False
-    y, x = y[good], x[good]
+def _expand(level: Level, y: Int, x: Int, taking: Int) -> None:
+    """Give the regions `taking` those of the pixels (n,) offered to them that lower the seams most, in place."""
+    label = level.label
+    free = (label[y, x] != taking) & level.look(taking, y, x)[1]
+    y, x, taking = y[free], x[free], taking[free]
     n = len(y)
-    index = np.full(free.shape, -1, np.int32)
-    index[y, x] = np.arange(n)
-    index = np.pad(index, 1, constant_values=-1)
+    if n == 0:
+        return
+    h, w = label.shape
+    top, left = y.min(), x.min()
+    index = np.full((y.max() - top + 3, x.max() - left + 3), -1, np.int32)  # with a border of one
+    index[y - top + 1, x - left + 1] = np.arange(n)
     cost, pairs = np.zeros(n), []
-    h, w = level.todo.shape
     for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-        other = index[y + 1 + dy, x + 1 + dx]
-        inside = (y + y0 + dy >= 0) & (y + y0 + dy < h) & (x + x0 + dx >= 0) & (x + x0 + dx < w)
+        other = index[y - top + 1 + dy, x - left + 1 + dx]
+        inside = (y + dy >= 0) & (y + dy < h) & (x + dx >= 0) & (x + dx < w)
         at = np.flatnonzero(inside & ((other < 0) | (dy + dx > 0)))  # each pair of free pixels once
-        p, other = (y[at] + y0, x[at] + x0), other[at]
+        p, other, new = (y[at], x[at]), other[at], taking[at]
         q = (p[0] + dy, p[1] + dx)
-        known, mine, theirs = ~level.todo[q], level.label[p], level.label[q]
-        taking = np.full_like(mine, k)
-        v00, v10 = _seam(level, mine, theirs, known, p, q), _seam(level, taking, theirs, known, p, q)
+        known, mine, theirs = ~level.todo[q], label[p], label[q]
+        v00, v10 = _seam(level, mine, theirs, known, p, q), _seam(level, new, theirs, known, p, q)
         alone = other < 0  # the neighbour stays as it is
         np.add.at(cost, at[alone], (v10 - v00)[alone])
         both = np.flatnonzero(~alone)
         if len(both):  # V11 = 0: see Expansion._move
             p, q = ((v[0][both], v[1][both]) for v in (p, q))
             v00, v10 = v00[both], v10[both]
-            v01 = _seam(level, mine[both], taking[both], known[both], p, q)
+            v01 = _seam(level, mine[both], new[both], known[both], p, q)
             np.add.at(cost, at[both], (v10 - v01 - v00) / 2)
             np.add.at(cost, other[both], (v01 - v10 - v00) / 2)
             pairs.append((at[both], other[both], np.maximum(v01 + v10 - v00, 0) / 2))
@@ -165,7 +180,7 @@ def _expand(level: Level, k: int, box: Box, band: Mask, size: Image) -> None:
     link = np.rint(step * UNITS)
     live = link > 0
     taken = cheapest(np.rint(cost * UNITS), first[live], second[live], link[live], np.ones(n, np.bool_))
-    label[y[taken], x[taken]] = k
+    label[y[taken], x[taken]] = taking[taken]
 
 
 def _seam(level: Level, a: Int, b: Int, known: Mask, p: tuple[Int, Int], q: tuple[Int, Int]) -> NDArray[np.float64]:

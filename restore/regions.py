@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.engine import Image, Mask
+from restore.engine import Image, Mask, reduced
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.finder import EmbeddedFinder, ObjectFinder
 from restore.grounding.grounder import Grounder, Instance
@@ -19,12 +19,14 @@ from restore.grounding.placement import room
 from restore.grounding.selection import Candidate as Found
 from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
-from restore.image import Photo
+from restore.huge import AnyPhoto
+from restore.image import Pixels
 from restore.mask import box_mask, check_mask, check_point, load_mask, mask_box
 from restore.region import Window, grow_mask, windows
 
 PENALTY = 0.5  # cost of copying from another detected object, in units of the shift map's colour steps
-ALIVE_SIDE = 1024  # long side at which people and animals are looked for
+ALIVE_SIDE = 1024  # long side at which people and animals are looked for,
+BESIDE = 0.25  # and how far beyond a hole's window, share of its long side
 LEAST_SIDE = 8  # smaller photos hold nothing to copy from
 
 AnyMask = Any
@@ -102,7 +104,7 @@ class RegionFinder:
 
     def find(
         self,
-        photo: Photo,
+        photo: AnyPhoto,
         prompt: str | None,
         mask: AnyMask,
         box: Sequence[int] | None,
@@ -110,7 +112,10 @@ class RegionFinder:
         *,
         copies: bool = True,
     ) -> Region:
-        """`copies`: whether this fill copies from the photo; see the class. Raises InputError, ObjectNotFoundError."""
+        """`copies`: whether this fill copies from the photo; see the class. Raises InputError, ObjectNotFoundError.
+
+        In a huge photo words and clicks are looked up by `lifting.find_region`.
+        """
         given = given_mask(mask, box, photo.size)
         if given is not None and point is not None:
             raise InputError("expected at most one of mask, box and point, got several; keep one")
@@ -120,11 +125,12 @@ class RegionFinder:
             raise InputError(
                 f"expected a photo of at least {LEAST_SIDE}×{LEAST_SIDE} pixels, got {photo.size[0]}×{photo.size[1]}"
             )
-        pixels, barred = photo.pixels, None
+        barred = None
         instruction = parse(prompt) if prompt is not None else None
         if instruction is not None and instruction.action == "add":
-            hole, source = self._room(pixels, instruction, given), "prompt" if given is None else "mask"
+            hole, source = self._room(photo.overview.pixels, instruction, given), "prompt" if given is None else "mask"
         elif instruction is not None:
+            pixels = photo.overview.pixels
             chosen, others = self.ground(pixels, instruction)
             if given is not None:
                 chosen = [i for i in chosen if (i.mask & given).sum() > 0.5 * i.mask.sum()]
@@ -137,12 +143,13 @@ class RegionFinder:
                 barred = np.any([i.mask for i in others], axis=0) & ~hole
             source = "prompt"
         elif point is not None:
+            pixels = photo.overview.pixels
             hole, source = grow_mask(self.finder.at(pixels, check_point(point, photo.size)).mask, pixels), "point"
         else:
             assert given is not None  # one of prompt, mask, box and point was given
             hole, source = given, "mask" if mask is not None else "box"
         check_mask(hole, photo.size)
-        alive = self._alive(pixels, hole) if self.copies and copies else None
+        alive = self._alive(photo.pixels, hole) if self.copies and copies else None
         return Region(hole, source, barred, alive if alive is not None and alive.any() else None, instruction)
 
     def _room(self, pixels: Image, instruction: Instruction, given: Mask | None) -> Mask:
@@ -159,23 +166,36 @@ class RegionFinder:
         box = room(instruction.relation.kind, mask_box(np.any([i.mask for i in target], axis=0)), size)
         return box_mask(box, size)
 
-    def _alive(self, pixels: Image, hole: Mask) -> Mask:
+    def _alive(self, pixels: Pixels, hole: Mask) -> Mask:
         """People and animals in the windows around the hole, (h, w), long side ≤ `ALIVE_SIDE`: a fill that copies them
         puts a second head or tail where none was."""
         scale = min(1.0, ALIVE_SIDE / max(hole.shape))
         h, w = (max(1, round(side * scale)) for side in hole.shape)
-        small = pixels if scale == 1 else np.asarray(cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
-        near = np.zeros((h, w), np.bool_)
+        found = np.zeros((h, w), np.bool_)
         for window in windows(hole):
+            around = _around(window, hole.shape)
             rows, columns = (
-                slice(int(first * scale), int(np.ceil((first + count) * scale)))
-                for first, count in ((window.y, window.h), (window.x, window.w))
+                slice(first * small // large, -(-(first + count) * small // large))
+                for first, count, small, large in zip(
+                    (around.y, around.x), (around.h, around.w), (h, w), hole.shape, strict=True
+                )
             )
-            near[rows, columns] = True
-        looks = self.grounder.look(small)
-        found = self.grounder.find_in(looks, (), True, near=near)
-        found += self.grounder.find_in(looks, Vocabulary.load().lookup("animal").classes, False, near=near)
-        return np.any([np.zeros((h, w), np.bool_), *(i.mask for i in found)], axis=0)
+            size = columns.stop - columns.start, rows.stop - rows.start
+            crop = reduced(pixels[around.slices], size[::-1])
+            looks = self.grounder.look(crop, share=max(size) / max(h, w))
+            alive = self.grounder.find_in(looks, (), True, closely=False)
+            alive += self.grounder.find_in(looks, Vocabulary.load().lookup("animal").classes, False, closely=False)
+            for instance in alive:
+                found[rows, columns] |= instance.mask
+        return found
+
+
+def _around(window: Window, shape: tuple[int, ...]) -> Window:
+    """A window with enough beside it to tell what reaches into it, in a photo of `shape` (H, W)."""
+    margin = int(BESIDE * max(window.w, window.h))
+    x, y = max(0, window.x - margin), max(0, window.y - margin)
+    right, bottom = window.x + window.w + margin, window.y + window.h + margin
+    return Window(x, y, min(shape[1], right) - x, min(shape[0], bottom) - y)
 
 
 def given_mask(mask: AnyMask, box: Sequence[int] | None, size: tuple[int, int]) -> Mask | None:
