@@ -1,12 +1,13 @@
 """Large photographs: time and memory against photo and hole, and the detail of what is filled.
 
-  python -m benchmarks.large --data ../shared/data/eval --out runs/benchmark-large [--parts times,areas,memory,detail]
+  python -m benchmarks.large --data ../shared/data/eval --out runs/benchmark-large [--parts times,detail]
 
 DATA holds restore/*.png (photos that large ones are made from) and fill/X.jpg + X.mask.png. OUT gets times.csv,
-areas.csv and areas.png (needs matplotlib), memory.csv, detail.csv, detail.png (100 % crops) and table.md. Large photos
-are made: a photo enlarged, plus texture as sharp as pixels allow (spot noise: Galerne et al., TIP 2011) and grain.
-Detail is measured on photos of about 500 pixels that the engine works on at `DETAIL_SIDE`, as it works at 512 on
-windows three times as large: their truth is known at full size.
+areas.csv and areas.png (needs matplotlib), memory.csv, detail.csv, drafts.csv, detail.png and drafts.png (100 % crops)
+and table.md. Large photos are made: a photo enlarged, plus texture as sharp as pixels allow (spot noise: Galerne et
+al., TIP 2011) and grain. Detail is measured on photos of about 500 pixels that the engine works on at `DETAIL_SIDE`, as
+it works at 512 on windows three times as large: their truth is known at full size. Drafts are measured as they are
+enlarged to their windows' own size.
 """
 
 from __future__ import annotations
@@ -26,22 +27,27 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks import rivals
 from benchmarks.fill import Photo, load, read, tensor
 from restore import Engine
-from restore.backbone import trained_lite0
-from restore.engine import SIDE
-from restore.filling import BuiltinFiller, DraftFiller
+from restore.backbone import Lite0, trained_lite0
+from restore.checkpoints import load_weights, manifest
+from restore.engine import SIDE, areas_of
+from restore.filling import BuiltinFiller, DraftFiller, Order
+from restore.pipelines.builtin import BuiltinPipeline
+from restore.pipelines.coord_net import CoordNet
 from restore.quality.full_reference import feature_distance
+from restore.settings import Settings
 
 MEGAPIXELS = (12, 24, 48)
 HOLE = 0.02  # share of the photo
 SHARES = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
 FIXED = 240_000  # pixels of the hole while the photo grows
 DETAIL_SIDE = 170
-PARTS = ("times", "areas", "memory", "detail")
+PARTS = ("times", "areas", "memory", "detail", "drafts")
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Row = dict[str, Any]
@@ -191,23 +197,56 @@ def detail(model: Engine, photos: Sequence[Photo], folder: Path) -> list[Row]:
     try:
         for photo in tqdm(photos, desc="detail"):
             fills = _fills(model, photo)
-            inner = cv2.erode(photo.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-            ring = (cv2.dilate(photo.mask.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0) & ~photo.mask
-            hole = torch.from_numpy(photo.mask)[None, None].float()
-            for name, image in fills.items():
-                with torch.inference_mode():
-                    distance = feature_distance(lite0, tensor(image), tensor(photo.image), hole).item()
-                row = {"photo": photo.name, "fill": name, "distance": distance}
-                row |= {"sharpness": sharpness(image, inner) / max(1e-6, sharpness(photo.image, ring))}
-                row |= {"noise": (noise(image, inner) + 0.1) / (noise(photo.image, ring) + 0.1)}
-                rows.append(row)
+            rows += _scored(lite0, photo, fills)
             crops.append(_row(photo, fills))
     finally:
         BuiltinFiller.side = DraftFiller.side = SIDE
+    _write_sheet(crops, folder / "detail.png")
+    return rows
+
+
+def drafts(pipeline: BuiltinPipeline, photos: Sequence[Photo], coord: Path | None, folder: Path) -> list[Row]:
+    """As `detail`, of the ways to enlarge the draft of a window; coord: weights of the painting network."""
+    weights = load_file(coord) if coord is not None else load_weights("coord") if "coord" in manifest() else None
+    fillers = {"draft, own detail": DraftFiller(pipeline)}
+    if weights is not None:
+        fillers["draft, coordinates"] = DraftFiller(pipeline, CoordNet.from_weights(weights))
+    lite0, order = trained_lite0(), Order(Settings(passes=1, candidates=1), 1)
+    rows, crops = [], []
+    for photo in tqdm(photos, desc="drafts"):
+        fills = {name: photo.image.copy() for name in ("truth", "draft, enlarged", *fillers)}
+        for area in areas_of(photo.image, photo.mask, max(photo.mask.shape)):
+            inside, size = area.window.slices, area.hole.shape[::-1]
+            small = pipeline.small_draft((area.image / 255).astype(np.float32), area.hole)[0]
+            soft = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC).clip(0, 1) * 255
+            fills["draft, enlarged"][inside][area.hole] = np.rint(soft)[area.hole]
+            for name, filler in fillers.items():
+                fills[name][inside] = filler.fill(area, area.hole, order)[0].image
+        rows += _scored(lite0, photo, fills)
+        crops.append(_row(photo, fills))
+    _write_sheet(crops, folder / "drafts.png")
+    return rows
+
+
+def _scored(lite0: Lite0, photo: Photo, fills: dict[str, Image]) -> list[Row]:
+    rows = []
+    inner = cv2.erode(photo.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    ring = (cv2.dilate(photo.mask.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0) & ~photo.mask
+    hole = torch.from_numpy(photo.mask)[None, None].float()
+    for name, image in fills.items():
+        with torch.inference_mode():
+            distance = feature_distance(lite0, tensor(image), tensor(photo.image), hole).item()
+        row = {"photo": photo.name, "fill": name, "distance": distance}
+        row |= {"sharpness": sharpness(image, inner) / max(1e-6, sharpness(photo.image, ring))}
+        row |= {"noise": (noise(image, inner) + 0.1) / (noise(photo.image, ring) + 0.1)}
+        rows.append(row)
+    return rows
+
+
+def _write_sheet(crops: list[Image], path: Path) -> None:
     width = max(row.shape[1] for row in crops)
     padded = [np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in crops[:12]]
-    cv2.imwrite(str(folder / "detail.png"), np.concatenate(padded)[..., ::-1])
-    return rows
+    cv2.imwrite(str(path), np.concatenate(padded)[..., ::-1])
 
 
 def _fills(model: Engine, photo: Photo) -> dict[str, Image]:
@@ -273,6 +312,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--limit", type=int, default=3, help="photos that large ones are made from")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--coord", type=Path, help="weights of the painting network [default: shipped ones]")
     args = parser.parse_args()
     if args.parts.startswith("one:"):
         fill_one(args.data, float(args.parts.removeprefix("one:")))
@@ -296,12 +336,16 @@ def main() -> None:
                 photo = args.out / f"{megapixels}.png"
                 cv2.imwrite(str(photo), large_photo(sources[0], megapixels)[..., ::-1])
                 rows.append(memory(photo, megapixels))
-        elif part == "detail":
-            rows = detail(model, textures(args.data / "restore") + load(args.data / "fill", None)[::6], args.out)
+        elif part in ("detail", "drafts"):
+            measured = textures(args.data / "restore") + load(args.data / "fill", None)[::6]
+            if part == "detail":
+                rows = detail(model, measured, args.out)
+            else:
+                rows = drafts(BuiltinPipeline.shipped(), measured, args.coord, args.out)
         else:
             sys.exit(f"expected parts among {', '.join(PARTS)}, got {part}")
         write(args.out / f"{part}.csv", rows)
-        text += ["", f"## {part}", *(detail_table(rows) if part == "detail" else table(rows))]
+        text += ["", f"## {part}", *(table(rows) if "fill" not in rows[0] else detail_table(rows))]
     (args.out / "table.md").write_text("\n".join(text) + "\n")
     print("\n".join(text))
 

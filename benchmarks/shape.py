@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.ground import iou, sheet
@@ -84,7 +85,7 @@ def sees(engine: Engine, image: RGB, shape: Mask, name: str) -> bool:
     return any((i.mask & (shape > 0)).sum() >= 0.5 * i.mask.sum() for i in found)
 
 
-def paint(pipeline: ShapePipeline, subject: Subject, precision: float, steps: int) -> tuple[RGB, Mask, Mask]:
+def paint(pipeline: ShapePipeline, subject: Subject, precision: float) -> tuple[RGB, Mask, Mask]:
     """(result, shape, predicted outline)."""
     shape = imprecise(subject.instance, precision)
     output = pipeline(
@@ -93,7 +94,6 @@ def paint(pipeline: ShapePipeline, subject: Subject, precision: float, steps: in
         subject.name,
         precision=precision,
         generator=torch.Generator().manual_seed(0),
-        num_inference_steps=steps,
     )
     result = (output.image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
     return result, shape, (output.instance[0, 0].numpy() > 0).astype(np.uint8)
@@ -120,17 +120,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with objects.tar, or its unpacked copy")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--objects", type=int, default=20, help="of each kind [default: 20]")
-    parser.add_argument("--steps", type=int, default=1, help="denoising steps; 1 is the conditional mean [default: 1]")
+    parser.add_argument("--weights", type=Path, help="safetensors file to measure instead of the shipped one")
     parser.add_argument("--record", action="store_true", help="enter the figures in the manifest")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    engine, pipeline = Engine(device="cpu"), ShapePipeline.from_weights(load_weights("shape"))
+    weights = load_weights("shape") if args.weights is None else load_file(args.weights)
+    engine, pipeline = Engine(device="cpu"), ShapePipeline.from_weights(weights)
     trials: list[Trial] = []
     tiles, before = [], []
     for k, subject in enumerate(tqdm(subjects(args.data, args.objects), desc="objects")):
         pictures = [subject.image]
         for precision in PRECISIONS:
-            result, shape, outline = paint(pipeline, subject, precision, args.steps)
+            result, shape, outline = paint(pipeline, subject, precision)
             trials.append(measured(subject, precision, result, shape, outline, engine))
             pictures.append(result)
         if subject.kind != RENDERED:

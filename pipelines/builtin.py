@@ -63,7 +63,7 @@ STRATEGIES = (
 @dataclass(frozen=True)
 class BuiltinOutput:
     """images (K, 3, H, W) in [0, 1]; confidence: mean over the hole, in [0, 1]; seams: mean seam energy of each
-    candidate per hole pixel, ≥ 0; sources: of each candidate (H, W, 4), see `Composite.source`."""
+    candidate per hole pixel, ≥ 0; sources: of each candidate (H, W, 3), see `Composite.source`."""
 
     images: Tensor
     confidence: float
@@ -192,18 +192,20 @@ class BuiltinPipeline:
     @torch.inference_mode()
     def draft(self, image: NDArray[np.float32], hole: NDArray[np.bool_], side: int = 128) -> NDArray[np.float32]:
         """The image (H, W, 3) in [0, 1] with its hole (H, W) drafted at working size and enlarged: soft, a guess."""
-        small, _ = self.small_draft(image, hole, side)
+        small = self.small_draft(image, hole, side)[0]
         large = cv2.resize(small, hole.shape[::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
         return np.where(hole[..., None], large, image).astype(np.float32)
 
     @torch.inference_mode()
     def small_draft(
         self, image: NDArray[np.float32], hole: NDArray[np.bool_], side: int = 128
-    ) -> tuple[NDArray[np.float32], float]:
-        """The image (h, w, 3) at working size with its hole drafted, and the confidence: mean over the hole."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """The image (h, w, 3) at working size with its hole drafted, the expected absolute error (h, w), and the
+        confidence: mean over the hole."""
         small, small_hole = shrink(image, hole, side)
         drafted, error = self._draft(_nchw(small), torch.from_numpy(small_hole)[None, None].float())
-        return _hwc(drafted), float(_confidence(error)[0, 0][torch.from_numpy(small_hole)].mean())
+        confidence = float(_confidence(error)[0, 0][torch.from_numpy(small_hole)].mean())
+        return _hwc(drafted), error[0, 0].numpy(), confidence
 
     def _draft(self, x: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
         device, (h, w) = self._device, x.shape[-2:]

@@ -18,6 +18,8 @@ Int = NDArray[np.integer]
 
 UNITS = 1 << 14  # integer capacity of a cost of 1
 ROUNDS = 6  # of settling clear pixels before the cut: each costs little, but they help less and less
+TRIED = 56  # labels expanded at most: with a third of the usual 150 it takes 0.7 of the time, for 0.07 % more energy;
+AMONG = 3  # the labels that most pixels have among so many cheapest
 FORBIDDEN = np.float32(1e4)  # unary of a label without a source; larger than any sum of seams at a pixel
 
 
@@ -39,16 +41,32 @@ class Expansion:
         self.seen: Int | None = None  # the labels that the four arrays below belong to
         self.own = self.own_at_p = self.own_at_q = self.v00 = np.empty(0, np.float32)
 
-    def run(self, sweeps: int, rng: np.random.Generator | None = None) -> tuple[Int, float]:
-        """Expand every label `sweeps` times, from the cheapest unary on; returns labels and their energy."""
-        labels = self.unary.argmin(0).astype(np.int32)
-        order = np.flatnonzero(self.allowed.any(1))
+    def run(
+        self, sweeps: int, rng: np.random.Generator | None = None, among: Int | None = None, start: Int | None = None
+    ) -> tuple[Int, float]:
+        """Expand every label `sweeps` times; returns labels and their energy.
+
+        among: the labels to expand, ascending, None for all; start (n,): labels to start from, None for the cheapest
+        unaries.
+        """
+        among = np.arange(len(self.unary)) if among is None else among
+        labels = (among[self.unary[among].argmin(0)] if start is None else start).astype(np.int32)
+        order = self._promising(among)
         for _ in range(sweeps):
             changed = [a for a in (order if rng is None else rng.permutation(order)) if self.expand(labels, int(a))]
             if not changed:
                 break
             order = np.array(changed)
         return labels, self.energy(labels)
+
+    def _promising(self, among: Int) -> Int:
+        """Labels of `among` worth an expansion, ascending."""
+        allowed: Bool = np.any(self.allowed[among], axis=1)
+        if allowed.sum() > TRIED:
+            cheap = np.argpartition(self.unary[among], AMONG, axis=0)[:AMONG]
+            votes = np.where(allowed, np.bincount(cheap.ravel(), minlength=len(allowed)), -1)
+            allowed[np.argsort(-votes, kind="stable")[TRIED:]] = False
+        return among[allowed]
 
     def energy(self, labels: Int) -> float:
         return float(self.unary[labels, np.arange(self.count)].sum() + self._seams(labels)[0].sum())

@@ -1,6 +1,7 @@
 """Paint a named object into a shape of stated precision (SmartBrush, Xie et al., CVPR 2023).
 
-The network works on a small square around the shape. Its own outline of the object, not the shape, decides which
+The network works on a small square around the shape, in one step from noise in it: another seed is another variant.
+Its own outline of the object, not the shape, decides which
 pixels are pasted: the background inside a coarse shape stays.
 """
 
@@ -15,8 +16,7 @@ from torch import Tensor
 
 from restore.errors import InputError
 from restore.pipelines.instruct_net import token_ids
-from restore.pipelines.sampler import sample
-from restore.pipelines.shape_net import SIDE, Painted, ShapeNet
+from restore.pipelines.shape_net import SIDE, SIGMA_PURE, ShapeNet
 from restore.pipelines.single_net import SingleNetPipeline
 from restore.pipelines.smooth import push_pull
 
@@ -48,12 +48,11 @@ class ShapePipeline(SingleNetPipeline[ShapeNet]):
         *,
         precision: float = 1.0,
         generator: torch.Generator | None = None,
-        num_inference_steps: int = 1,
     ) -> ShapeOutput:
         """image (1, 3, H, W) in [0, 1], any size; mask (1, 1, H, W), 1 = the shape; prompt: the object's name.
 
-        precision: s of the paper, 0 = the mask is the object's outline, 1 = its box. One step is the conditional
-        mean; more add a sampled variant's detail, from `generator`'s noise. Raises InputError on an empty mask.
+        precision: s of the paper, 0 = the mask is the object's outline, 1 = its box. generator: of the variant's noise,
+        seed 0 without one. Raises InputError on an empty mask.
         """
         if not 0 <= precision <= 1:
             raise InputError(f"expected a shape precision between 0 (outline) and 1 (box), got {precision}")
@@ -66,30 +65,13 @@ class ShapePipeline(SingleNetPipeline[ShapeNet]):
         condition = self.net.condition(
             token_ids([prompt]).to(device), torch.tensor([precision], dtype=torch.float32, device=device)
         )
-        told = self._step(x, m, condition)
+        smooth = push_pull(x, m) * 2 - 1
+        noise = torch.randn(x.shape, generator=generator or torch.Generator().manual_seed(0)).to(device)
+        sigma = torch.full((1,), SIGMA_PURE, device=device)
+        told = self.net.denoise(smooth + m * noise * SIGMA_PURE, sigma, smooth, m, condition)
         painted = torch.where(m > 0.5, told.clean / 2 + 0.5, x).clamp(0, 1)
-        if num_inference_steps > 1:
-            generator = generator or torch.Generator().manual_seed(0)
-            painted = sample(_Conditioned(self.net, condition), x, m, painted, num_inference_steps, generator)
         confidence = float((1 / (1 + told.error / 2 / 0.1))[m > 0.5].mean())
         return _pasted(image, shape, window, painted.cpu(), torch.sigmoid(told.instance.float()).cpu(), confidence)
-
-    def _step(self, x: Tensor, m: Tensor, condition: Tensor) -> Painted:
-        """The conditional mean of the shape's pixels and of the object's outline."""
-        smooth = push_pull(x, m) * 2 - 1
-        return self.net.denoise(smooth, torch.full((1,), math.inf, device=x.device), smooth, m, condition)
-
-
-@dataclass(frozen=True)
-class _Conditioned:
-    """The network under one condition, as the sampler wants it."""
-
-    net: ShapeNet
-    condition: Tensor
-
-    def denoise(self, noisy: Tensor, sigma: Tensor, smooth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        told = self.net.denoise(noisy, sigma, smooth, mask, self.condition)
-        return told.clean, told.error
 
 
 def _square(shape: Tensor) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from restore.pipelines.edm import level_waves, precondition
 from restore.pipelines.instruct_net import BUCKETS
 
 SIDE = 96  # pixels of the square that it works on
+SIGMA_PURE = 80.0  # the noise level at which nothing is left of a photo; there one step paints
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def feature_distance(lite0: Lite0, image: Tensor, truth: Tensor, mask: Tensor, t
     total = image.new_zeros((), dtype=torch.float32)
     for x, y in zip(lite0.features(image, taps), targets, strict=True):
         cells = F.adaptive_max_pool2d(mask, x.shape[-2:])
-        squared = (_unit(x) - _unit(y)).square().sum(1, keepdim=True)
+        squared = (unit(x) - unit(y)).square().sum(1, keepdim=True)
         total = total + (squared * cells).sum() / cells.sum().clamp(min=1)
     return total / len(taps)
 
@@ -127,7 +127,7 @@ def _blur(x: Tensor) -> Tensor:
     return x
 
 
-def _unit(features: Tensor) -> Tensor:
+def unit(features: Tensor) -> Tensor:
     """Channel vectors of unit length; the 1e-4 keeps a dead cell's gradient finite."""
     features = features.float()
     return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-4)

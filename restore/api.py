@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 
 from restore.assessing import Assessor
 from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import load_weights
+from restore.checkpoints import load_weights, manifest
 from restore.editing import Instructor, ProposalFiller, ShapeFiller
 from restore.engine import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced, repair
 from restore.errors import Cancelled, InputError, ModelUnavailableError
@@ -28,10 +28,13 @@ from restore.filling import BuiltinFiller, DraftFiller, Filler, Order
 from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.grounder import Grounder
 from restore.grounding.instruction import parse
+from restore.huge import AnyPhoto, HugePhoto, open_photo
 from restore.image import Photo, load_photo, photo_from_array
+from restore.lifting import find_region
 from restore.mask import check_point, load_mask
 from restore.models import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
 from restore.pipelines.builtin import BuiltinPipeline
+from restore.pipelines.coord_net import CoordNet
 from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.instruct import InstructPipeline
 from restore.pipelines.shape import ShapePipeline
@@ -95,6 +98,11 @@ class Engine:
         return ShapePipeline.from_weights(load_weights("shape")).to(self.device)
 
     @cached_property
+    def _painter(self) -> CoordNet | None:
+        """What enlarges drafts, once its weights are shipped."""
+        return CoordNet.from_weights(load_weights("coord")).to(self.device) if "coord" in manifest() else None
+
+    @cached_property
     def _pipeline(self) -> BuiltinPipeline:
         expectation = ExpectationNet.from_weights(load_weights("expectation"), self._lite0)
         return BuiltinPipeline(DraftNet.from_weights(load_weights("draft")), expectation).to(self.device)
@@ -134,14 +142,13 @@ class Engine:
         )
         if prompt is not None:
             check_instruction(settings.model, parse(prompt))
-        photo = _photo(image)
+        photo = _any_photo(image)
         if draft:
             settings = settings.updated(passes=1, candidates=1)
-        if settings.model == "instruct":
-            region = self._instructor.find(photo, prompt, mask, box, point)
-        else:
-            region = self._finder.find(photo, prompt, mask, box, point, copies=not draft)
-        filler = DraftFiller(self._pipeline) if draft else self._filler_for(region)
+        instructed = settings.model == "instruct"
+        find = self._instructor.find if instructed else partial(self._finder.find, copies=not draft)
+        region = find_region(find, photo, prompt, mask, box, point)
+        filler = DraftFiller(self._pipeline, self._painter) if draft else self._filler_for(region)
         outcome, told = self._made_sure(
             photo, region, filler, settings, on_pass, on_step, retries=0 if draft else RETRIES
         )
@@ -167,7 +174,9 @@ class Engine:
         """
         started = time.perf_counter()
         settings = self.settings.updated(seed=seed, passes=passes, par=par, candidates=candidates, steps=steps)
-        photo = _photo(image)
+        photo = _any_photo(image)
+        if mask is None and isinstance(photo, HugePhoto):
+            raise InputError("expected a mask that says where to look in so large a photo, got none; give one")
         hole = self._judge(photo.pixels).artifacts if mask is None else load_mask(mask, photo.size)
         region = Region(hole, "artifacts" if mask is None else "mask")
         areas = [
@@ -214,7 +223,7 @@ class Engine:
 
     def _made_sure(
         self,
-        photo: Photo,
+        photo: AnyPhoto,
         region: Region,
         filler: Filler,
         settings: Settings,
@@ -234,9 +243,11 @@ class Engine:
             if told is None or told.right:
                 break
             # What was found again was copied or proposed: neither shall happen twice.
-            copied = copied_from(outcome.areas, told.found, photo.pixels.shape)
-            barred = copied if region.barred is None else copied | region.barred
-            region = replace(region, barred=barred & ~region.hole, proposal=None)
+            barred = copied_from(outcome.areas, told.found, photo.pixels.shape)
+            if region.barred is not None:
+                barred |= region.barred
+            barred[region.hole] = False
+            region = replace(region, barred=barred, proposal=None)
         assert best is not None  # there is a first attempt
         return best
 
@@ -250,7 +261,7 @@ class Engine:
 
     def _repair(
         self,
-        photo: Photo,
+        photo: AnyPhoto,
         areas: list[Area],
         settings: Settings,
         region: Region,
@@ -294,7 +305,7 @@ class Engine:
 
     def _result(
         self,
-        photo: Photo,
+        photo: AnyPhoto,
         region: Region,
         outcome: Outcome,
         settings: Settings,
@@ -333,6 +344,12 @@ def device_named(name: str) -> torch.device:
     if not have[name]:
         raise ModelUnavailableError(f"expected device '{name}', but this machine has none; use --device auto")
     return torch.device(name)
+
+
+def _any_photo(image: AnyImage) -> AnyPhoto:
+    if isinstance(image, HugePhoto):
+        return image
+    return open_photo(image) if isinstance(image, (str, os.PathLike)) else _photo(image)
 
 
 def _photo(image: AnyImage) -> Photo:

@@ -14,7 +14,7 @@ from restore.errors import InputError, ObjectNotFoundError
 from restore.filling import Filler, Order, as_tensor, pasted
 from restore.grounding.instruction import parse
 from restore.grounding.painting import paintable
-from restore.image import Photo
+from restore.huge import AnyPhoto
 from restore.mask import check_mask, mask_box
 from restore.pipelines.instruct import InstructPipeline
 from restore.pipelines.shape import ShapePipeline
@@ -32,7 +32,7 @@ class Instructor:
         self.pipeline = pipeline
 
     def find(
-        self, photo: Photo, prompt: str | None, mask: AnyMask, box: Sequence[int] | None, point: Sequence[int] | None
+        self, photo: AnyPhoto, prompt: str | None, mask: AnyMask, box: Sequence[int] | None, point: Sequence[int] | None
     ) -> Region:
         """The region that changes, inside the mask or box if one is given, and the network's proposal for it.
 
@@ -46,7 +46,7 @@ class Instructor:
             raise InputError("expected a prompt, got none: model 'instruct' is told by words; or use --model builtin")
         instruction = parse(prompt)
         height, width = photo.pixels.shape[:2]
-        small = reduced(photo.pixels, working_shape(Window(0, 0, width, height)))
+        small = reduced(photo.overview.pixels, working_shape(Window(0, 0, width, height)))
         output = self.pipeline(as_tensor(small), prompt)
         proposal = (output.image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
         change = cv2.resize(output.change[0, 0].numpy(), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
@@ -87,7 +87,7 @@ class ShapeFiller:
         self.pipeline, self.base, self.side = pipeline, base, base.side
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
-        """The first candidate of the first pass is the conditional mean, all others are sampled."""
+        """Every candidate is a variant of its own noise."""
         instruction, settings = order.instruction, order.settings
         if instruction is None or instruction.subject is None:
             raise InputError("expected an instruction to add or replace something, got none; say what to paint")
@@ -103,7 +103,6 @@ class ShapeFiller:
                 paintable(instruction.subject),
                 precision=_precision(area.hole) if settings.shape_precision is None else settings.shape_precision,
                 generator=order.generator(k),
-                num_inference_steps=1 if order.first + k == 0 else max(2, settings.steps),
             )
             candidates.append(Candidate(pasted(area.image, output.image[0], todo), output.confidence))
             if order.on_candidate is not None:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.image import Pixels
 from restore.pipelines.enlarge import KEPT, Source, enlarge
 from restore.pipelines.expansion import Expansion
 from restore.quality.judge import Judgement
@@ -34,7 +35,7 @@ Mask = NDArray[np.bool_]
 class Candidate:
     """One fill of a window: image (h, w, 3), mean confidence over the hole.
 
-    source (h, w, 4): where each filled pixel was copied from (restore/pipelines/enlarge.py), None where a model made
+    source (h, w, 3): where each filled pixel was copied from (restore/pipelines/enlarge.py), None where a model made
     the pixels: a window that is worked on at a reduced size is enlarged with the photo's own detail either way.
     """
 
@@ -62,7 +63,7 @@ class Area:
     pass.
 
     hole (h, w), image (h, w, 3): the window's size, or reduced to what the model works on; a pixel with any of the hole
-    in it is hole. source (h, w, 4): where the pixels came from, None while they are the photo's own.
+    in it is hole. source (h, w, 3): where the pixels came from, None while they are the photo's own.
     """
 
     window: Window
@@ -108,7 +109,7 @@ class Outcome:
         return self.history[-1] if self.history else []
 
 
-def areas_of(image: Image, mask: Mask, side: int = SIDE) -> list[Area]:
+def areas_of(image: Pixels, mask: Mask, side: int = SIDE) -> list[Area]:
     """The windows of a photo (H, W, 3) that hold its holes (H, W), reduced to long sides of `side` at most; crops are
     copies."""
     found = []
@@ -133,7 +134,7 @@ def reduced(crop: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     return cv2.resize(crop, shape[::-1], interpolation=cv2.INTER_AREA)
 
 
-def rendered(area: Area, photo: Image, mask: Mask) -> Image:
+def rendered(area: Area, photo: Pixels, mask: Mask) -> Image:
     """The area's fill at the size of its window, from the photo (H, W, 3) and its hole (H, W)."""
     if area.image.shape[:2] == (area.window.h, area.window.w):
         return area.image

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from restore.engine import SIDE, Area, Candidate, Image, Mask
 from restore.grounding.instruction import Instruction
 from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
+from restore.pipelines.coord_net import CODE, CoordNet
 from restore.pipelines.enlarge import KEPT, enlarge
 from restore.settings import Settings
 
@@ -99,17 +100,21 @@ class BuiltinFiller:
 
 
 class DraftFiller:
-    """The embedded draft with the photo's own detail: an instant preview."""
+    """The embedded draft with the photo's own detail: an instant preview. painter: enlarges the drafts, in a style that
+    the seed picks; without one they are enlarged softly."""
 
     side = SIDE
 
-    def __init__(self, pipeline: BuiltinPipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: BuiltinPipeline, painter: CoordNet | None = None) -> None:
+        self.pipeline, self.painter = pipeline, painter
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
-        small, confidence = self.pipeline.small_draft((area.image / 255).astype(np.float32), todo)
+        small, error, confidence = self.pipeline.small_draft((area.image / 255).astype(np.float32), todo)
         picture = np.rint(small * 255).astype(np.uint8)
-        if todo.shape == (area.window.h, area.window.w):
+        if self.painter is not None:
+            code = torch.randn((1, CODE), generator=order.generator(order.first))
+            image = self.painter.fill(area.image, todo, small, error, code)
+        elif todo.shape == (area.window.h, area.window.w):
             image = enlarge(area.image, todo, picture, np.zeros((*small.shape[:2], len(KEPT)), np.int32))
         else:  # the window gets its detail when it is enlarged to its full size
             soft = cv2.resize(picture, todo.shape[::-1], interpolation=cv2.INTER_CUBIC)

@@ -29,10 +29,13 @@ SUFFIXES = {
 }
 KINDS = "JPEG, PNG, WebP, TIFF or BMP"
 MAX_PIXELS = 178_000_000  # where Pillow itself refuses; its softer warning at half of that is silenced
+_SMALLER = "scale it down first ('inpaint' edits larger TIFFs)"
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 
 _CONVERTED = {"PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB", "HSV": "RGB"}
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _PLANAR_CONFIGURATION, _EXIF_IFD = 258, 262, 274, 284, 34665
+ORIENTATION = 274
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284
+_EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
 # Tags that describe how a TIFF lays out its samples, not the photo: rebuilt on writing.
 _LAYOUT_TAGS = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 290, 291, 292, 293, 301}
@@ -71,6 +74,8 @@ def decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata]:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(name) from error
+    except MemoryError as error:
+        raise InputError(f"{name}: expected an image that fits into memory, got a larger one; {_SMALLER}") from error
     except UnidentifiedImageError as error:
         raise InputError(
             f"{name}: expected a {KINDS} image, got something else or a rare variant; convert it to PNG first"
@@ -97,7 +102,7 @@ def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, int]
             meta = replace(meta, lossy=not _is_lossless_webp(file))
         exif = image.getexif()
         # Pillow itself turns TIFF upright on loading, and then forgets the tag.
-        native = upright(native, exif.get(_ORIENTATION, 1))
+        native = upright(native, exif.get(ORIENTATION, 1))
         height, width = native.shape[:2]
         frames = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
         meta = _oriented(meta, exif, (width, height))
@@ -114,7 +119,7 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
 
 def _too_large(name: str) -> InputError:
     most = MAX_PIXELS // 1_000_000
-    return InputError(f"{name}: expected at most {most} megapixels, got more; scale the image down first")
+    return InputError(f"{name}: expected at most {most} megapixels, got more; {_SMALLER}")
 
 
 def _rawmode(image: Image.Image) -> str:
@@ -213,12 +218,9 @@ def metadata(image: Image.Image) -> Metadata:
     info = image.info
     is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
     tables: dict[int, list[int]] = getattr(image, "quantization", {}) if is_jpeg else {}
-    exif = Image.Exif()
-    if len(own := image.getexif()):
-        exif.load(own.tobytes())  # a copy: the caller's image stays as it is; the thumbnail stays behind
     return Metadata(
         format="JPEG" if is_jpeg else image.format,
-        exif=_exif_bytes(exif),
+        exif=_exif_bytes(_photo_tags(image.getexif())),
         icc=info.get("icc_profile") or b"",
         xmp=_xmp(info.get("xmp", b"")),
         dpi=_dpi(info.get("dpi")),
@@ -228,6 +230,20 @@ def metadata(image: Image.Image) -> Metadata:
         subsampling=max(JpegImagePlugin.get_sampling(image), 0) if is_jpeg else 0,
         progressive=bool(info.get("progressive")),
     )
+
+
+def _photo_tags(own: Image.Exif) -> Image.Exif:
+    """A copy without layout and thumbnail; the caller's image stays as it is. Pillow cannot copy a BigTIFF's."""
+    exif = Image.Exif()
+    exif.endian = own.endian
+    for tag, value in own.items():
+        if tag in (_EXIF_IFD, _GPS_IFD):
+            value = dict(own.get_ifd(tag))
+            if _INTEROP_IFD in value:
+                value[_INTEROP_IFD] = own.get_ifd(_INTEROP_IFD)
+        if tag not in _LAYOUT_TAGS:
+            exif[tag] = value
+    return exif
 
 
 def _exif_bytes(exif: Image.Exif) -> bytes:
@@ -264,11 +280,11 @@ def _is_lossless_webp(file: IO[bytes]) -> bool:
 
 def _oriented(meta: Metadata, exif: Image.Exif, size: tuple[int, int]) -> Metadata:
     """`meta` for samples that have been turned upright to `size` (W, H)."""
-    orientation = exif.get(_ORIENTATION, 1)
+    orientation = exif.get(ORIENTATION, 1)
     fixed = Image.Exif()
     if meta.exif:
         fixed.load(meta.exif)
-        fixed[_ORIENTATION] = 1
+        fixed[ORIENTATION] = 1
         inner = fixed.get_ifd(_EXIF_IFD) if _EXIF_IFD in fixed else {}
         for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, PixelYDimension
             if tag in inner:

@@ -11,9 +11,11 @@ import os
 import secrets
 import shutil
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -23,6 +25,15 @@ from restore.formats import KINDS, SUFFIXES, Metadata, decode, metadata, samples
 from restore.writers import encode, high_byte, pillow_image
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
+
+
+class Pixels(Protocol):
+    """(H, W, 3) uint8 RGB that crops can be taken of, by rows and columns: an array, or a file decoded on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, part: tuple[slice, slice], /) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +56,11 @@ class Photo:
     def size(self) -> tuple[int, int]:
         """(W, H), upright."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def overview(self) -> Photo:
+        """This photo at a size at which all of it can be looked at: its own. See `huge.HugePhoto`."""
+        return self
 
     def with_pixels(self, edited: np.ndarray, mask: np.ndarray) -> Photo:
         """This photo with `edited` (H, W, 3) uint8 RGB where `mask` (H, W) bool is true.
@@ -69,8 +85,8 @@ class Photo:
         native = self.native.copy()
         for part, colours, mask in patches:
             if mask.any():
-                edited = _to_native(colours[mask], self.mode, native.dtype)
-                _colour_channels(native, self.mode)[part][mask] = edited
+                edited = to_native(colours[mask], self.mode, native.dtype)
+                colour_channels(native, self.mode)[part][mask] = edited
         return _photo(native, self.mode, self.meta)
 
 
@@ -187,13 +203,23 @@ def save_photo(photo: Photo, path: str | os.PathLike[str], *, overwrite: bool = 
     never dropped silently.
     Raises InputError as `check_output` does, and if the format cannot hold the photo or the disk refuses.
     """
+    with replacing(path, overwrite=overwrite) as (file, kind):
+        encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[tuple[IO[bytes], str]]:
+    """A new file that takes its place at `path` once it is written and its format, as `check_output` gives it.
+
+    Where the block fails nothing is left of it. Raises InputError as `save_photo` does.
+    """
     kind = check_output(path, overwrite=overwrite)
     goal = Path(os.path.realpath(path))  # a link is followed, not replaced
     draft = goal.with_name(f".restore-{secrets.token_hex(8)}.tmp")
     try:
         try:
             with draft.open("xb") as file:
-                encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
+                yield file, kind
                 file.flush()
                 os.fsync(file.fileno())
             if goal.exists():
@@ -210,12 +236,12 @@ def save_photo(photo: Photo, path: str | os.PathLike[str], *, overwrite: bool = 
 
 def _photo(native: np.ndarray, mode: str, meta: Metadata) -> Photo:
     native.flags.writeable = False
-    pixels = _rgb_view(native, mode)
+    pixels = rgb_view(native, mode)
     pixels.flags.writeable = False
     return Photo(pixels, native, mode, meta)
 
 
-def _rgb_view(native: np.ndarray, mode: str) -> np.ndarray:
+def rgb_view(native: np.ndarray, mode: str) -> np.ndarray:
     """(H, W, 3) uint8: `native` itself where it is that already."""
     if native.dtype == np.bool_:
         native = native.astype(np.uint8) * np.uint8(255)
@@ -229,14 +255,14 @@ def _rgb_view(native: np.ndarray, mode: str) -> np.ndarray:
     return native if mode == "RGB" else np.ascontiguousarray(native[..., :3])
 
 
-def _colour_channels(native: np.ndarray, mode: str) -> np.ndarray:
+def colour_channels(native: np.ndarray, mode: str) -> np.ndarray:
     """View of (H, W, colours) without alpha."""
     if native.ndim == 2:
         return native[..., None]
     return native[..., :-1] if mode in ("LA", "RGBA") else native
 
 
-def _to_native(colours: np.ndarray, mode: str, depth: np.dtype) -> np.ndarray:
+def to_native(colours: np.ndarray, mode: str, depth: np.dtype) -> np.ndarray:
     """RGB values (N, 3) uint8 as samples (N, colours) of `mode` and `depth`."""
     if mode in ("1", "L", "LA", "CMYK"):
         row = Image.fromarray(colours[None]).convert("CMYK" if mode == "CMYK" else "L")

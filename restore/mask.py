@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
-from restore.image import Photo, load_photo, photo_from_array, save_photo
+from restore.formats import Metadata
+from restore.huge import BAND, HUGE, HugePhoto, open_photo
+from restore.image import Photo, photo_from_array, replacing
+from restore.png_rows import bright_rows, png_size
+from restore.writers import encode
 
 Size = tuple[int, int]  # (W, H) in pixels
 Box = tuple[int, int, int, int]  # (x, y, w, h) in pixels, x to the right and y down from the upper left corner
@@ -30,7 +35,7 @@ def load_mask(mask: str | os.PathLike[str] | np.ndarray | Image.Image, size: Siz
     elif isinstance(mask, Image.Image):
         name, found = "mask", _from_photo(photo_from_array(mask))
     else:
-        name, found = str(mask), _from_photo(load_photo(mask))
+        name, found = str(mask), _from_file(mask)
     return check_mask(found, size, name)
 
 
@@ -98,7 +103,39 @@ def mask_box(mask: np.ndarray) -> Box:
 
 def save_mask(mask: np.ndarray, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write `mask` (H, W) bool as an 8-bit grey image, white = repaint. Raises as `save_photo` does."""
-    save_photo(photo_from_array(mask.astype(np.uint8) * np.uint8(255)), Path(path), overwrite=overwrite)
+    with replacing(path, overwrite=overwrite) as (file, kind):
+        encode(mask.view(np.uint8) * np.uint8(255), "L", Metadata(), kind, file, str(path))
+
+
+def _from_file(path: str | os.PathLike[str]) -> np.ndarray:
+    with suppress(OSError), Path(path).open("rb") as file:  # `open_photo` says what is wrong
+        width, height = png_size(file)
+        if width * height > HUGE:
+            return _collected(bright_rows(file, str(path)), (height, width))
+    photo = open_photo(path)
+    if isinstance(photo, Photo):
+        return _from_photo(photo)
+    if photo.mode != "L":
+        raise InputError(f"{path}: expected so large a mask in grey, got {photo.mode}; convert it first")
+    return _collected(_bright_bands(photo), photo.size[::-1])
+
+
+def _bright_bands(photo: HugePhoto) -> Iterator[np.ndarray]:
+    width, height = photo.size
+    step = max(1, BAND // width)
+    for top in range(0, height, step):
+        native = photo.native(np.s_[top : min(height, top + step), 0:width])
+        yield native > np.iinfo(native.dtype).max // 2
+
+
+def _collected(bands: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """The mask of `shape` (H, W) that bands of it make; takes memory only where something is true."""
+    mask, top = np.zeros(shape, np.bool_), 0
+    for band in bands:
+        if band.any():
+            mask[top : top + len(band)] = band
+        top += len(band)
+    return mask
 
 
 def _from_photo(photo: Photo) -> np.ndarray:

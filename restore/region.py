@@ -11,6 +11,9 @@ GROWTH = 0.05  # growth radius as a share of √area of each object
 SHADOW_DEPTH = 0.18  # how far below an object its contact shadow is looked for, share of its height
 SHADOW_RATIO = 0.82  # shadow: darker than this share of the ground's median luminance
 
+LABELLED = 2**24  # pixels of a mask whose parts are looked for at once; of larger ones first on a grid of
+CELLS = 1024  # rows and columns at most, CELLS² below LABELLED
+
 Box = tuple[int, int, int, int]  # x, y, w, h
 
 
@@ -77,19 +80,22 @@ def contact_shadow(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (dark & attached).astype(np.uint8)
 
 
+def shrunk(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(h, w) bool of `shape`, no larger than `mask` (H, W): the cells that hold any true pixel."""
+    rows, columns = (np.arange(n + 1) * large // n for n, large in zip(shape, mask.shape, strict=True))
+    cells = np.zeros(shape, np.bool_)
+    for i in np.flatnonzero(np.logical_or.reduceat(mask.any(axis=1), rows[:-1])):
+        cells[i] = np.logical_or.reduceat(mask[rows[i] : rows[i + 1]].any(axis=0), columns[:-1])
+    return cells
+
+
 def windows(mask: np.ndarray, context: float = 1.0) -> list[Window]:
     """Windows that cover every hole with `context` hole sizes around it; overlapping ones merge.
 
     mask (H, W) bool. Raises nothing: an empty mask has no windows.
     """
     height, width = mask.shape
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    if len(rows) == 0:
-        return []
-    top, left = int(rows[0]), int(columns[0])  # the photo beyond the holes is not looked at
-    part = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
-    holes: list[Box] = [(int(x) + left, int(y) + top, int(w), int(h)) for x, y, w, h, _ in stats[1:]]
+    holes = _holes(mask)
     merged = True
     while merged:  # holes merge while one lies in the context of another
         merged = False
@@ -108,6 +114,29 @@ def windows(mask: np.ndarray, context: float = 1.0) -> list[Window]:
         x0, y0 = max(0, x), max(0, y)
         out.append(Window(x0, y0, min(width, x + w) - x0, min(height, y + h) - y0))
     return out
+
+
+def _holes(mask: np.ndarray) -> list[Box]:
+    """Boxes of the connected parts of a mask. Of a large mask some come twice, cut off; they lie in the same window."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return []
+    top, left = int(rows[0]), int(columns[0])  # the photo beyond the holes is not looked at
+    part = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    cells = min(part.shape[0], CELLS), min(part.shape[1], CELLS)
+    # Large masks are looked through in cells first, then each group of cells by itself: holes far apart cost little.
+    groups = _holes(shrunk(part, cells)) if part.size > LABELLED else []
+    if not groups or (0, 0, *cells[::-1]) in groups:
+        _, _, stats, _ = cv2.connectedComponentsWithStats(part.astype(np.uint8), connectivity=8)
+        return [(int(x) + left, int(y) + top, int(w), int(h)) for x, y, w, h, _ in stats[1:]]
+    found = []
+    for x, y, w, h in groups:
+        (y0, y1), (x0, x1) = (
+            (first * large // small, (first + count) * large // small)
+            for first, count, large, small in zip((y, x), (h, w), part.shape, cells, strict=True)
+        )
+        found += [(u + left + x0, v + top + y0, n, m) for u, v, n, m in _holes(part[y0:y1, x0:x1])]
+    return found
 
 
 def _grow(box: Box, share: float, least: int = 0) -> Box:

@@ -90,7 +90,8 @@ def report_page(result: InpaintResult) -> str:
     scale = min(1.0, PHOTO_SIDE / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     before, after = (
-        jpeg_uri(_resized(photo.pixels, size), PHOTO_BYTES, profile(photo)) for photo in (result.original, result.photo)
+        jpeg_uri(_resized(photo.overview.pixels, size), PHOTO_BYTES, profile(photo))
+        for photo in (result.original, result.photo)
     )
     areas = result.outcome.areas
     shown = sorted(range(len(areas)), key=lambda i: -int(areas[i].hole.sum()))[:MOST_AREAS]

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restore.mask import mask_box
+from restore.region import shrunk
 
 if TYPE_CHECKING:
     from restore.engine import Area
-    from restore.image import Photo
+    from restore.huge import AnyPhoto
     from restore.quality.judge import Judgement
 
 CROP_SIDE = 448  # longest side of a close-up, pixels
@@ -46,7 +47,7 @@ def jpeg_uri(image: RGB, budget: int, icc: bytes = b"", *, full_chroma: bool = F
 
 def outline_uri(mask: Mask, size: tuple[int, int]) -> str:
     """`mask` at `size` (w, h) as a transparent PNG: a light tint inside a line that shows on any ground."""
-    inside = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 0
+    inside = shrunk(mask, size[::-1])
     line = max(1, round(max(size) / 500))
     colours = inside.astype(np.uint8)
     colours[_edge(inside, 2 * line)] = 2
@@ -108,7 +109,7 @@ def close_up(area: Area, shape: tuple[int, ...]) -> tuple[slice, slice]:
     return top, _span(area.window.x + centre[0], side, shape[1])
 
 
-def profile(photo: Photo) -> bytes:
+def profile(photo: AnyPhoto) -> bytes:
     """The photo's colour profile, where it describes RGB and is no burden to the page."""
     return photo.meta.icc if photo.mode in ("RGB", "RGBA") and len(photo.meta.icc) < 20_000 else b""
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from restore.engine import Area, Mask, Outcome, PassRecord, rendered
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
-from restore.image import Photo, save_photo, to_kind
+from restore.huge import AnyPhoto, HugePhoto, save_any
+from restore.image import to_kind
 from restore.mask import mask_box
 from restore.presence import Presence
 from restore.settings import Settings
@@ -47,8 +48,8 @@ class Assessment:
 class InpaintResult:
     """What `inpaint` and `refine` return. `image` is of the input's kind; `mask` (H, W) bool is what was repainted."""
 
-    photo: Photo
-    original: Photo
+    photo: AnyPhoto
+    original: AnyPhoto
     mask: Mask
     mask_source: str
     passes: list[PassRecord]
@@ -62,11 +63,13 @@ class InpaintResult:
 
     @property
     def image(self) -> Any:
+        if isinstance(self.photo, HugePhoto):
+            raise InputError("expected .save(path) for so large a photo, got .image; it is never whole in memory")
         return to_kind(self.photo, self.like)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the picture with the input's metadata; the format follows the name's suffix."""
-        save_photo(self.photo, path, overwrite=overwrite)
+        save_any(self.photo, path, overwrite=overwrite)
 
     def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write one self-contained HTML page about this result."""
@@ -75,15 +78,17 @@ class InpaintResult:
         write_report(self, Path(path), overwrite=overwrite)
 
     def save_passes(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the best picture after every pass as pass-00.png, pass-01.png, … into `folder` (made if absent)."""
+        """Write the best picture after every pass as pass-00.png, pass-01.png, … into `folder` (made if absent);
+        huge ones as TIFFs."""
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"expected a folder to write passes to, got {folder} ({error.strerror})") from None
+        suffix = ".tif" if isinstance(self.original, HugePhoto) else ".png"
         for record, areas in zip(self.passes, self.outcome.history, strict=True):
             photo = edited(self.original, areas, self.mask)
-            save_photo(photo, folder / f"pass-{record.index:02d}.png", overwrite=overwrite)
+            save_any(photo, folder / f"pass-{record.index:02d}{suffix}", overwrite=overwrite)
 
     def summary(self, output: str | None = None) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -102,7 +107,7 @@ class InpaintResult:
         }
 
 
-def edited(photo: Photo, areas: Sequence[Area], hole: Mask) -> Photo:
+def edited(photo: AnyPhoto, areas: Sequence[Area], hole: Mask) -> AnyPhoto:
     """The photo with the hole pixels of every area pasted in."""
 
     def patches() -> Iterator[tuple[tuple[slice, slice], NDArray[np.uint8], Mask]]:

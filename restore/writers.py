@@ -120,16 +120,16 @@ def _write_png16(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata)
     height, width = native.shape[:2]
     colour_type = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}[mode]
     file.write(b"\x89PNG\r\n\x1a\n")
-    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
     if meta.icc:
-        _write_chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(meta.icc))
+        write_chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(meta.icc))
     if meta.dpi:
         per_metre = (round(v / 0.0254) for v in meta.dpi)
-        _write_chunk(file, b"pHYs", struct.pack(">IIB", *per_metre, 1))
+        write_chunk(file, b"pHYs", struct.pack(">IIB", *per_metre, 1))
     if meta.exif:
-        _write_chunk(file, b"eXIf", meta.exif.removeprefix(b"Exif\0\0"))
+        write_chunk(file, b"eXIf", meta.exif.removeprefix(b"Exif\0\0"))
     if meta.xmp:
-        _write_chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + meta.xmp)
+        write_chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + meta.xmp)
     packer = zlib.compressobj(_ZLIB_LEVEL)
     above = np.zeros((1, width * CHANNELS[mode] * 2), np.uint8)
     for rows in _bands(native, 1 << 20):
@@ -138,12 +138,13 @@ def _write_png16(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata)
         np.subtract(raw, np.concatenate([above, raw[:-1]]), out=filtered[:, 1:])
         above = raw[-1:]
         if packed := packer.compress(filtered.tobytes()):
-            _write_chunk(file, b"IDAT", packed)
-    _write_chunk(file, b"IDAT", packer.flush())
-    _write_chunk(file, b"IEND", b"")
+            write_chunk(file, b"IDAT", packed)
+    write_chunk(file, b"IDAT", packer.flush())
+    write_chunk(file, b"IEND", b"")
 
 
-def _write_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
+def write_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
+    """One chunk of a PNG."""
     file.write(struct.pack(">I", len(data)) + kind)
     file.write(data)
     file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
@@ -159,7 +160,7 @@ def _write_tiff(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata) 
     if not meta.uncompressed:
         strips = [zlib.compress(strip, _ZLIB_LEVEL) for strip in strips]
     lengths = [len(strip) for strip in strips]
-    directory = _tiff_directory(meta)
+    directory = tiff_directory(meta)
     layout: dict[int, Any] = {
         256: width,
         257: height,
@@ -182,9 +183,10 @@ def _write_tiff(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata) 
     file.writelines(strips)
 
 
-def _tiff_directory(meta: Metadata) -> TiffImagePlugin.ImageFileDirectory_v2:
-    """The tags that do not depend on the samples."""
-    directory = TiffImagePlugin.ImageFileDirectory_v2()
+def tiff_directory(meta: Metadata, order: bytes = b"II", *, big: bool = False) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """The tags that do not depend on the samples, for a TIFF or BigTIFF of byte order b"II" or b"MM"."""
+    header = b"II\x2b\0" + bytes(12) if big else b"II\x2a\0" + bytes(4)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(header, prefix=order)
     directory.tagtype[273] = directory.tagtype[279] = TiffTags.LONG
     if meta.exif:
         exif = Image.Exif()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restore.region import contact_shadow, grow_mask, windows
+from restore import region
+from restore.region import contact_shadow, grow_mask, shrunk, windows
 
 
 def boxes(shape: tuple[int, int], *where: tuple[int, int, int, int]) -> np.ndarray:
@@ -33,6 +34,30 @@ def test_windows_cover_every_hole_with_context_and_do_not_leave_the_photo(where)
 def test_far_holes_get_windows_of_their_own_and_near_ones_share():
     assert len(windows(boxes((400, 400), (20, 20, 30, 30), (320, 320, 30, 30)))) == 2
     assert len(windows(boxes((400, 400), (100, 100, 30, 30), (140, 100, 30, 30)))) == 1
+
+
+HOLES = st.lists(st.tuples(*[st.integers(0, 180)] * 2, *[st.integers(1, 60)] * 2), min_size=1, max_size=9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(HOLES, st.integers(2, 70))
+def test_large_masks_have_the_same_windows(where, cells):
+    mask = boxes((240, 230), *where)
+    mask[::7, ::5] &= False  # no longer boxes
+    expected = windows(mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(region, "LABELLED", cells**2)
+        patch.setattr(region, "CELLS", cells)
+        assert windows(mask) == expected
+
+
+def test_a_shrunk_mask_has_the_cells_that_are_touched():
+    mask = np.random.default_rng(0).random((31, 50)) < 0.05
+    mask[10:20] = False
+    rows, columns = np.arange(8) * 31 // 7, np.arange(14) * 50 // 13
+    parts = [[mask[a:b, c:d].any() for c, d in zip(columns, columns[1:])] for a, b in zip(rows, rows[1:])]  # noqa: B905, RUF007
+    assert np.array_equal(shrunk(mask, (7, 13)), parts)
+    assert np.array_equal(shrunk(mask, mask.shape), mask)
 
 
 def test_no_hole_no_window():

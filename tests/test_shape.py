@@ -16,7 +16,7 @@ from restore.pipelines.shape import ShapePipeline
 from restore.pipelines.shape_net import ShapeNet
 from restore.pipelines.smooth import push_pull
 from restore.training.scenes import Cutout, common_names
-from restore.training.shape import dice, imprecise, one_step, rendered_object, take_draft, view
+from restore.training.shape import dice, imprecise, rendered_object, take_draft, view
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def box(height: int, width: int, y: int, x: int, h: int, w: int) -> torch.Tensor
 )
 def test_only_the_object_inside_the_shape_changes(pipeline, size, where):
     image, mask = scene(*size), box(*size, *where)
-    output = pipeline(image, mask, "dog", num_inference_steps=2)
+    output = pipeline(image, mask, "dog")
     assert output.image.shape == image.shape
     assert not output.instance[mask == 0].any()
     still = (output.instance == 0).expand_as(image)
@@ -64,7 +64,7 @@ def test_variants_follow_their_seed(pipeline):
     image, mask = scene(64, 64), box(64, 64, 10, 10, 40, 40)
 
     def drawn(seed: int) -> torch.Tensor:
-        return pipeline(image, mask, "cat", num_inference_steps=3, generator=torch.Generator().manual_seed(seed)).image
+        return pipeline(image, mask, "cat", generator=torch.Generator().manual_seed(seed)).image
 
     assert torch.equal(drawn(1), drawn(1))
     assert not torch.equal(drawn(1), drawn(2))
@@ -111,11 +111,12 @@ def test_it_starts_as_the_draft_network():
     x, mask = torch.nn.functional.interpolate(scene(8, 8), size=64), box(64, 64, 20, 20, 24, 24)
     with torch.no_grad():
         expected, error = draft.draft(x, mask)
-        told = one_step(net.eval(), x * 2 - 1, mask, token_ids(["dog"]), torch.tensor([0.3]))
+        smooth, unseen = push_pull(x, mask) * 2 - 1, torch.full((1,), torch.inf)
+        condition = net.eval().condition(token_ids(["dog"]), torch.tensor([0.3]))
+        told = net.denoise(smooth, unseen, smooth, mask, condition)
         clean = torch.where(mask > 0, told.clean / 2 + 0.5, x).clamp(0, 1)
     torch.testing.assert_close(clean, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(told.error / 2, error, atol=1e-4, rtol=0)
-    assert push_pull(x, mask).shape == x.shape
 
 
 def test_precision_widens_a_shape_from_its_outline_to_its_box():

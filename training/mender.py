@@ -7,53 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.backbone import trained_lite0
 from restore.pipelines.mender_net import MenderNet
-from restore.quality.full_reference import feature_distance
+from restore.quality.full_reference import TAPS, feature_distance
+from restore.training.critic import Critic, judged
 from restore.training.judge import find_shards, make_own_fills
 from restore.training.loop import Task
-
-CRITIC_TAPS = (2, 4, 10)  # blocks of Lite0 the critic looks at: strides 4, 8, 16
-CRITIC_WIDTHS = (24, 40, 112)
-
-
-class Reverse(torch.autograd.Function):
-    """The identity whose gradient changes its sign: what the critic learns to see the mender learns to hide."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return -grad
-
-
-class Critic(nn.Module):
-    """Segmentation discriminator (SCAT, Zuo et al., AAAI 2023) on frozen features (projected GANs, Sauer et al.,
-    NeurIPS 2021): per cell and tap one logit, > 0 where it takes the cell for a photo's own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, 64, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(64, 1, 1)) for c in CRITIC_WIDTHS
-        )
-
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        return [head(f) for head, f in zip(self.heads, features, strict=True)]
-
-
-def hinge(logits: list[Tensor], mask: Tensor) -> Tensor:
-    """Cells that touch the mask shall be < −1, the others > 1; both kinds weigh the same at every tap."""
-    total = mask.new_zeros(())
-    for logit in logits:
-        made = F.adaptive_max_pool2d(mask, logit.shape[-2:])
-        total = total + (F.relu(1 + logit) * made).sum() / made.sum().clamp(min=1)
-        total = total + (F.relu(1 - logit) * (1 - made)).sum() / (1 - made).sum().clamp(min=1)
-    return total / len(logits)
 
 
 class MenderTask(Task):
@@ -66,7 +27,7 @@ class MenderTask(Task):
         super().__init__()
         self.recipe = recipe
         self.net = MenderNet()
-        self.critic = Critic()
+        self.critic = Critic(TAPS, layers=1)
         self.lite0 = trained_lite0()
         folders = [folder for folder in find_shards(data) if (folder / "seam.npy").exists()]
         folders = folders or make_own_fills(recipe, data, out)
@@ -118,12 +79,9 @@ class MenderTask(Task):
         truth, mask = batch["truth"], batch["mask"]
         mended = self.net(batch["composite"], mask, batch["seams"], batch["draft"]).float()
         l1 = ((mended - truth).abs() * mask).sum() / (3 * mask.sum())
-        distance = feature_distance(self.lite0, mended, truth, mask)
-        logits = self.critic([Reverse.apply(f) for f in self.lite0.features(mended, CRITIC_TAPS)])
-        confusion = hinge([x.float() for x in logits], mask)
-        recipe = self.recipe
-        loss = recipe["l1_weight"] * l1 + recipe["feature_weight"] * distance + recipe["critic_weight"] * confusion
-        return {"loss": loss, "l1": l1, "features": distance, "critic": confusion}
+        losses, recipe = judged(self.critic, self.lite0, mended, truth, mask), self.recipe
+        loss = recipe["l1_weight"] * l1 + recipe["feature_weight"] * losses["features"] + losses["critic"]
+        return {"loss": loss + recipe["critic_weight"] * losses["confusion"], "l1": l1, **losses}
 
     @torch.no_grad()
     def evaluate(self, net: nn.Module) -> dict[str, float]:

@@ -1,8 +1,11 @@
-"""The shape network's data and losses (pipelines/shape_net.py): `restore train shape`."""
+"""The shape network's data and losses (pipelines/shape_net.py): `restore train shape`.
+
+A mean of all dogs is a brown shape. One step from pure noise is therefore trained against a critic that sees the
+object in its photo beside its outline (adversarial diffusion distillation, Sauer et al., 2023, without a teacher).
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,10 +20,11 @@ from torch import Tensor, nn
 from restore.backbone import Lite0, trained_lite0
 from restore.checkpoints import load_weights
 from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig
-from restore.pipelines.instruct_net import token_ids
-from restore.pipelines.shape_net import Painted, ShapeNet
+from restore.pipelines.instruct_net import BUCKETS, token_ids
+from restore.pipelines.shape_net import SIGMA_PURE, Painted, ShapeNet
 from restore.pipelines.smooth import push_pull
 from restore.quality.full_reference import TAPS, feature_distance
+from restore.training.critic import WIDTH, Critic, distance, hinge, over
 from restore.training.loop import Task
 from restore.training.scenes import Cutout, common_names, find_objects, load_objects
 from restore.training.shapes import cover, random_scene, render
@@ -44,10 +48,29 @@ class Sample:
     name: str
 
 
+class NamedCritic(Critic):
+    """The critic told the object's outline, its shape and its name (Miyato & Koyama, ICLR 2018)."""
+
+    def __init__(self) -> None:
+        super().__init__(maps=2)
+        self.words = nn.Embedding(BUCKETS, WIDTH, padding_idx=0)
+        nn.init.normal_(self.words.weight[1:], std=0.1)
+
+    def named(self, features: list[Tensor], outline: Tensor, shape: Tensor, ids: Tensor) -> list[Tensor]:
+        """Logits; features at `taps`; outline and shape (N, 1, H, W) in [0, 1]; ids (N, words)."""
+        name = self.words(ids).sum(1) / (ids > 0).sum(1, keepdim=True).clamp(min=1)
+        seen = self.seen(features, outline, shape)
+        return [
+            verdict(h) + (h * name[:, :, None, None]).mean(1, keepdim=True)
+            for verdict, h in zip(self.verdicts, seen, strict=True)
+        ]
+
+
 class ShapeTask(Task):
-    """L1 and features of the object in its shape, its outline (Dice), and EDM's loss on a share of noisy samples."""
+    """L1, features and critic of the object in its shape, its outline (Dice), and EDM's loss at lower noise."""
 
     net: ShapeNet
+    critic: NamedCritic
 
     def __init__(self, recipe: dict[str, Any], data: list[Path], out: Path) -> None:
         super().__init__()
@@ -63,21 +86,22 @@ class ShapeTask(Task):
         net = ShapeNet(DraftConfig(**sizes))
         take_draft(net, load_weights("draft"))
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.critic = NamedCritic()
         self.lite0: Lite0 = trained_lite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
         """x (n, 3, s, s) in [-1, 1]; instance and shape (n, 1, s, s); precision (n,); ids (n, words); sigma (n,) with
-        the finite ones first, and their noise."""
+        the lower ones first, noisy of them; noise."""
         recipe, n = self.recipe, self.recipe["batch"]
         size = recipe["sizes"][progress >= recipe["small_until"]]
         samples = [self.sample(size, rng) for _ in range(n)]
         noisy = int(n * recipe["noisy_share"])
-        sigma = np.full(n, math.inf, np.float32)
+        sigma = np.full(n, SIGMA_PURE, np.float32)
         sigma[:noisy] = np.exp(rng.standard_normal(noisy) * 1.2 - 1.2)
         return collate(samples) | {
             "sigma": torch.from_numpy(sigma),
-            "noise": torch.from_numpy(rng.standard_normal((noisy, 3, size, size), np.float32)),
-            "use_features": torch.tensor(rng.random() < recipe["feature_share"]),
+            "noise": torch.from_numpy(rng.standard_normal((n, 3, size, size), np.float32)),
+            "noisy": torch.tensor(noisy),
         }
 
     def sample(self, size: int, rng: np.random.Generator) -> Sample:
@@ -98,9 +122,9 @@ class ShapeTask(Task):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         x, shape, instance, sigma, noise = (batch[k] for k in ("x", "shape", "instance", "sigma", "noise"))
-        recipe, n, k = self.recipe, len(x), len(noise)
+        recipe, n, k = self.recipe, len(x), int(batch["noisy"])
         smooth = push_pull((x + 1) / 2, shape) * 2 - 1
-        noisy = torch.cat([x[:k] + shape[:k] * noise * sigma[:k, None, None, None], x[k:]])
+        noisy = x + shape * noise * sigma[:, None, None, None]
         x, smooth, noisy = (t.to(memory_format=torch.channels_last) for t in (x, smooth, noisy))
         told = self.net.denoise(noisy, sigma, smooth, shape, self.net.condition(batch["ids"], batch["precision"]))
         clean, error = told.clean.float(), told.error.clamp(1e-3, 4)
@@ -109,15 +133,14 @@ class ShapeTask(Task):
         area = weight.sum((1, 2, 3)).clamp(min=1)
         l1 = ((miss * weight).sum((1, 2, 3)) / area)[k:].mean()
         nll = ((torch.log(error) + miss.detach() / error) * weight)[k:].sum() / area[k:].sum()
-        outline = dice(torch.sigmoid(told.instance.float()) * shape, instance * shape)
+        found = torch.sigmoid(told.instance.float()) * shape
+        outline = dice(found, instance * shape)
         cross = F.binary_cross_entropy_with_logits(told.instance.float(), instance, weight=shape)
         losses = {"l1": l1, "nll": nll, "dice": outline, "cross": cross}
         loss = recipe["l1_weight"] * l1 + 0.05 * nll + recipe["outline_weight"] * (outline + cross)
-        if bool(batch["use_features"]):
-            inside = instance[k:] * shape[k:]
-            pasted, truth = (torch.where(inside > 0.5, y[k:], x[k:]) / 2 + 0.5 for y in (clean, x))
-            losses["features"] = feature_distance(self.lite0, pasted, truth, inside, SEMANTIC_TAPS)
-            loss = loss + recipe["feature_weight"] * losses["features"]
+        losses |= self.judged(x[k:], clean[k:], found[k:], (instance * shape)[k:], shape[k:], batch["ids"][k:])
+        loss = loss + losses["critic"] + recipe["critic_weight"] * losses["confusion"]
+        loss = loss + recipe["feature_weight"] * losses["features"]
         if k:
             s = sigma[:k, None, None, None]
             squared = (clean - x)[:k].square().mean(1, keepdim=True) * weight[:k]
@@ -125,6 +148,22 @@ class ShapeTask(Task):
             losses["diffusion"] = (squared.sum((1, 2, 3)) / area[:k]).mean()
             loss = loss + recipe["diffusion_weight"] * k / n * losses["diffusion"]
         return losses | {"loss": loss}
+
+    def judged(
+        self, x: Tensor, clean: Tensor, found: Tensor, instance: Tensor, shape: Tensor, ids: Tensor
+    ) -> dict[str, Tensor]:
+        """The critic's hinge loss, what the network is told by it, and the distance to the truth in features."""
+        taps = self.critic.taps
+        with torch.no_grad():
+            real = self.lite0.features(x / 2 + 0.5, taps)
+        fake = self.lite0.features(torch.where(shape > 0.5, clean, x) / 2 + 0.5, taps)
+        own = self.critic.named(real, instance, shape, ids)
+        made = self.critic.named([f.detach() for f in fake], found.detach(), shape, ids)
+        wrong = over(hinge(own, 1), shape) + over(hinge(made, -1), shape)
+        self.critic.requires_grad_(False)  # what it tells the network is not to move itself
+        confusion = -over(self.critic.named(fake, found, shape, ids), shape)
+        self.critic.requires_grad_(True)
+        return {"critic": wrong, "confusion": confusion, "features": distance(fake, real, shape)}
 
     def evaluate(self, net: nn.Module) -> dict[str, float]:
         """Of held-out objects, in their boxes (s = 1): IoU of the outline, L1 and feature distance of the object."""
@@ -153,10 +192,12 @@ class ShapeTask(Task):
 
 @torch.no_grad()
 def one_step(net: ShapeNet, x: Tensor, shape: Tensor, ids: Tensor, precision: Tensor) -> Painted:
-    """The conditional mean. x (N, 3, H, W) in [-1, 1] of which the shape (N, 1, H, W) is not looked at."""
+    """One step from pure noise. x (N, 3, H, W) in [-1, 1] of which the shape (N, 1, H, W) is not looked at."""
     smooth = push_pull((x + 1) / 2, shape) * 2 - 1
-    sigma = torch.full((len(x),), math.inf, device=x.device)
-    return net.denoise(smooth, sigma, smooth, shape, net.condition(ids, precision))
+    sigma = torch.full((len(x),), SIGMA_PURE, device=x.device)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x.device)
+    noisy = smooth + shape * noise * SIGMA_PURE
+    return net.denoise(noisy, sigma, smooth, shape, net.condition(ids, precision))
 
 
 def collate(samples: list[Sample]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from restore.cli.models import models
 from restore.cli.rank import rank
 from restore.cli.segment import segment
 from restore.cli.train import train
-from restore.errors import Cancelled, RestoreError
+from restore.errors import Cancelled, InputError, RestoreError
 
 EPILOG = """\b
 Exit codes: 0 done; 2 bad usage or unreadable input; 3 object not found;
@@ -39,6 +39,9 @@ class Group(click.Group):
         except RestoreError as error:
             click.echo(f"restore: {error}", err=True)
             ctx.exit(error.exit_code)
+        except MemoryError:
+            click.echo("restore: expected enough memory, got too little; give a smaller photo or region", err=True)
+            ctx.exit(InputError.exit_code)
         except (KeyboardInterrupt, click.Abort):
             click.echo("restore: interrupted; nothing was written", err=True)
             ctx.exit(Cancelled.exit_code)

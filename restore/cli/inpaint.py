@@ -136,7 +136,8 @@ def _run(
 ) -> None:
     """Check everything that can be checked without models, run, then write."""
     from restore.grounding.instruction import parse
-    from restore.image import check_output, default_output, load_photo
+    from restore.huge import check_goal, open_photo
+    from restore.image import check_output, default_output
     from restore.mask import load_mask
     from restore.models import check_instruction
     from restore.report import check_report
@@ -146,8 +147,8 @@ def _run(
         check_instruction(settings.model, parse(region["prompt"]))
     overwrite = options["overwrite"]
     output = Path(options["output"]) if options["output"] is not None else default_output(image)
-    photo = load_photo(image)
-    check_output(output, overwrite=overwrite)
+    photo = open_photo(image)
+    check_goal(photo, output, overwrite=overwrite)
     if options["save_mask"] is not None:
         check_output(options["save_mask"], overwrite=overwrite)
     if options["report"] is not None:

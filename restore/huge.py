@@ -1,0 +1,210 @@
+"""Photos of more than a hundred megapixels, from tiled TIFFs: only what is edited is decoded at full size."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from restore.errors import InputError
+from restore.formats import MAX_PIXELS, ORIENTATION, Metadata, metadata, upright
+from restore.image import (
+    Photo,
+    check_output,
+    load_photo,
+    photo_from_array,
+    replacing,
+    rgb_view,
+    save_photo,
+    to_native,
+)
+from restore.tiles import Part, TiledTiff, is_tiff, read_header, read_layout
+
+HUGE = 100_000_000  # pixels above which a TIFF is not decoded whole
+OVERVIEW_SIDE = 3072  # long side of the picture in which words and clicks are looked up
+BAND = 8_000_000  # pixels read at a time where the whole photo is read
+
+
+@dataclass(frozen=True, eq=False)
+class HugePhoto:
+    """A photo whose samples stay in its file. Like `image.Photo`, but `pixels` decodes the crops that are asked for.
+
+    base: the photo before it was edited in the rows `changed`, which its overview is taken over from.
+    """
+
+    tiff: TiledTiff
+    meta: Metadata
+    orientation: int
+    base: HugePhoto | None = None
+    changed: tuple[slice, ...] = ()
+
+    @property
+    def mode(self) -> str:
+        """Of `formats.CHANNELS`."""
+        return self.tiff.layout.mode
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(W, H), upright."""
+        height, width = self.tiff.layout.shape
+        return (height, width) if self.orientation in (5, 6, 7, 8) else (width, height)
+
+    @property
+    def pixels(self) -> Crops:
+        """What an array (H, W, 3) would be."""
+        return Crops(self)
+
+    def native(self, part: Part) -> np.ndarray:
+        """Upright samples (h, w) or (h, w, C) of rows and columns, as `Photo.native`."""
+        return np.ascontiguousarray(upright(self.tiff.read(self._stored(part)), self.orientation))
+
+    @cached_property
+    def overview(self) -> Photo:
+        """All of the photo, RGB, long side `OVERVIEW_SIDE` at most."""
+        import cv2  # not needed for masks
+
+        width, height = self.size
+        scale = min(1.0, OVERVIEW_SIDE / max(width, height))
+        w, h = max(1, round(width * scale)), max(1, round(height * scale))
+        out = np.empty((h, w, 3), np.uint8) if self.base is None else self.base.overview.pixels.copy()
+        step = max(1, h * BAND // (width * height))
+        for top in range(0, h, step):
+            bottom = min(h, top + step)
+            rows = slice(top * height // h, bottom * height // h)
+            if self.base is None or any(c.start < rows.stop and rows.start < c.stop for c in self.changed):
+                band = self.pixels[rows, slice(0, width)]
+                out[top:bottom] = cv2.resize(band, (w, bottom - top), interpolation=cv2.INTER_AREA)
+        return photo_from_array(out)
+
+    def with_patches(self, patches: Iterable[tuple[Part, np.ndarray, np.ndarray]]) -> HugePhoto:
+        """As `Photo.with_patches`; the tiles that change are decoded, edited and coded again, and kept coded."""
+        tiff, changed = self.tiff, list(self.changed)
+        for (rows, columns), colours, mask in patches:
+            if not mask.any():
+                continue
+            (top, bottom), (left, right) = (_span(np.asarray(mask.any(axis))) for axis in (1, 0))
+            inner = np.s_[top:bottom, left:right]
+            part = np.s_[rows.start + top : rows.start + bottom, columns.start + left : columns.start + right]
+            turned, where = (_turned(a[inner], self.orientation) for a in (colours, mask))
+            edited = to_native(turned[where], self.mode, tiff.layout.depth.newbyteorder("="))
+            tiff = tiff.edited(self._stored(part), edited, where)
+            changed.append(part[0])
+        return HugePhoto(tiff, self.meta, self.orientation, self.base or self, tuple(changed))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the photo as it was read, edited tiles replaced, whole or not at all. Raises as `save_photo` does, and
+        InputError for a name that is no TIFF's."""
+        check_goal(self, path, overwrite=overwrite)
+        with replacing(path, overwrite=overwrite) as (file, _):
+            self.tiff.write(file, self.meta)
+
+    def _stored(self, part: Part) -> Part:
+        """Upright rows and columns as they lie in the file."""
+        (rows, columns), (width, height) = part, self.size
+        if self.orientation in (2, 3, 6, 7):
+            columns = slice(width - columns.stop, width - columns.start)
+        if self.orientation in (3, 4, 7, 8):
+            rows = slice(height - rows.stop, height - rows.start)
+        return (columns, rows) if self.orientation in (5, 6, 7, 8) else (rows, columns)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """(H, W, 3) uint8 RGB of a huge photo, crop by crop; implements `image.Pixels`."""
+
+    photo: HugePhoto
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        width, height = self.photo.size
+        return height, width, 3
+
+    def __getitem__(self, part: Part, /) -> np.ndarray:
+        return rgb_view(self.photo.native(part), self.photo.mode)
+
+
+AnyPhoto = Photo | HugePhoto
+
+
+def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
+    """`load_photo`, but for TIFFs of more than `HUGE` pixels whose tiles can be read one by one.
+
+    Raises InputError as `load_photo` does; what cannot be read tile by tile is decoded whole up to
+    `formats.MAX_PIXELS`.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            return load_photo(path)
+        file = path.open("rb")
+        try:
+            huge = _opened(file, str(path)) if is_tiff(file.read(4)) else None
+        except BaseException:
+            file.close()
+            raise
+    except OSError:
+        return load_photo(path)
+    if huge is None:
+        file.close()
+        return load_photo(path)
+    weakref.finalize(huge.tiff, file.close)
+    return huge
+
+
+def check_goal(photo: AnyPhoto, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """`check_output` for a photo of any size: a huge one becomes a TIFF again."""
+    kind = check_output(path, overwrite=overwrite)
+    if isinstance(photo, HugePhoto) and kind != "TIFF":
+        raise InputError(f"{path}: expected an output name ending in .tif for so large a photo, got a {kind}'s")
+
+
+def save_any(photo: AnyPhoto, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """`save_photo` for photos of any size."""
+    if isinstance(photo, HugePhoto):
+        photo.save(path, overwrite=overwrite)
+    else:
+        save_photo(photo, path, overwrite=overwrite)
+
+
+def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
+    """None for what `load_photo` shall read, or shall say is broken."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as for `formats.decode`
+            image = read_header(file)
+            meta, frames, pixels = metadata(image), image.n_frames, image.width * image.height
+    except Exception:  # on broken files Pillow's readers raise almost anything
+        return None
+    if pixels <= HUGE:
+        return None
+    try:
+        layout = read_layout(image, file, name)
+    except InputError:
+        if pixels <= MAX_PIXELS:
+            return None
+        raise
+    if frames > 1:
+        warnings.warn(f"{name}: holds {frames} frames or pages; only the first is used", stacklevel=4)
+    return HugePhoto(TiledTiff(file, layout, name), meta, image.getexif().get(ORIENTATION, 1))
+
+
+def _span(line: np.ndarray) -> tuple[int, int]:
+    """First and last + 1 of the true entries."""
+    where = np.flatnonzero(line)
+    return int(where[0]), int(where[-1]) + 1
+
+
+def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The inverse of `formats.upright`."""
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array
