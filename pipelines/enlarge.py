@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.pipelines.offsets import Transforms, dominant_shifts, patch_features
+from restore.pipelines.offsets import dominant_shifts, patch_features
 from restore.pipelines.refine import Level, align, recut
 from restore.pipelines.seams import Composite, close_seams, shrink, spread
+from restore.pipelines.transforms import NONE, SHIFTED, Transforms
 
-KEPT = (1, 1, 0, 0)  # sign and shift of a pixel that is the photo's own, in its own place
+KEPT = (SHIFTED, 0, 0)  # kind and shift of a pixel that is the photo's own, in its own place
 STEP = 2.0  # most that one size is larger than the one before
 POLISHED = 400_000  # pixels of a hole up to which its seams are closed at full size; larger ones: at a smaller size
 RECUT = 2048  # long side of a window up to which regions are cut again
@@ -39,7 +40,7 @@ Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Int = NDArray[np.integer]
 Mask = NDArray[np.bool_]
-Source = NDArray[np.int32]  # (h, w, 4): sign and shift, y before x, of y' = sign·y + shift; signs of 0: no source
+Source = NDArray[np.int32]  # (h, w, 3): kind and shift, y before x, of the map to the source (`Transforms`)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def enlarge(full: Image, hole: Mask, image: Image, source: Source) -> Image:
     """The fill at the photo's size, (H, W, 3); pixels outside the hole are `full`'s.
 
     full (H, W, 3), hole (H, W): a window of the photo, the hole's content read only where `source` is `KEPT`; image
-    (h, w, 3), source (h, w, 4): the fill at working size, whose hole has every pixel that the hole touches.
+    (h, w, 3), source (h, w, 3): the fill at working size, whose hole has every pixel that the hole touches.
     """
     shape = image.shape[:2]
     touched = _touched(hole, shape)
@@ -86,13 +87,13 @@ def enlarged(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 def _regions(image: Image, hole: Mask, source: Source) -> Regions:
     filled = hole & (source != KEPT).any(-1)
-    copied = filled & (source[..., 0] != 0)
+    copied = filled & (source[..., 0] != NONE)
     made = not copied.any()
     if made:
         source, copied = similar_places(image, hole), filled
     # One number is sorted much faster than a row of them.
     kinds = source[copied].astype(np.int64)
-    keys = kinds @ (np.int64(1) << np.array([58, 54, 27, 0]))
+    keys = kinds @ (np.int64(1) << np.array([54, 27, 0]))
     _, first, which = np.unique(keys, return_index=True, return_inverse=True)
     coarse, label = np.full(hole.shape, -1, np.int32), np.full(hole.shape, -1, np.int32)
     coarse[copied] = which
@@ -102,11 +103,11 @@ def _regions(image: Image, hole: Mask, source: Source) -> Regions:
         label[parts > 0] = parts[parts > 0] - 1 + sum(counts)
         counts.append(n - 1)
     rows = kinds[first].repeat(counts, axis=0).astype(np.int32)
-    return Regions(filled, label, Transforms(rows[:, :2], rows[:, 2:]), made)
+    return Regions(filled, label, Transforms(rows[:, 0], rows[:, 1:]), made)
 
 
 def similar_places(image: Image, hole: Mask) -> Source:
-    """For every pixel of the hole the place outside whose surroundings look most like it, (h, w, 4); few shifts."""
+    """For every pixel of the hole the place outside whose surroundings look most like it, (h, w, 3); few shifts."""
     whole = image.astype(np.float32) / 255
     small, small_hole = shrink(whole, np.zeros_like(hole), SIMILAR_SIDE)[0], shrink(whole, hole, SIMILAR_SIDE)[1]
     usable = ~small_hole
@@ -120,11 +121,11 @@ def similar_places(image: Image, hole: Mask) -> Source:
         cost = cv2.blur(np.where(good, off, np.float32(3)), (SIMILAR_PATCH, SIMILAR_PATCH))
         better = good & (cost < best)
         best[better], chosen[better] = cost[better], k
-    found = np.zeros((h, w, 4), np.int32)
+    found = np.zeros((h, w, len(KEPT)), np.int32)
     covered = np.isfinite(best)
     if covered.any():
         scaled = moves.scaled(np.array(hole.shape) / (h, w))
-        found = np.concatenate([scaled.sign, scaled.shift], 1)[chosen]
+        found = scaled.rows()[chosen]
         found[~covered] = 0
     return np.ascontiguousarray(enlarged(found, hole.shape))
 
@@ -208,8 +209,8 @@ def _change(image: Image, small: Image, regions: Regions) -> Float:
     change = np.zeros(image.shape, np.float32)
     y, x = np.nonzero(regions.label >= 0)
     label = regions.label[y, x]
-    source = regions.moves.apply(label, np.stack([y, x], 1)).clip(0, np.array(regions.label.shape) - 1)
-    change[y, x] = (image[y, x] - small[source[:, 0], source[:, 1]].astype(np.float32)) / 255
+    copied = regions.moves.look(small, np.ones(regions.label.shape, np.bool_), label, y, x)[0]
+    change[y, x] = (image[y, x] - copied) / 255
     return change
 
 

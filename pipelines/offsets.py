@@ -1,4 +1,4 @@
-"""Where a photo repeats itself: dominant shifts and mirrorings between similar patches.
+"""Where a photo repeats itself: dominant shifts, mirrorings and turns between similar patches.
 
 He & Sun, "Statistics of patch offsets for image completion" (ECCV 2012): match every known patch
 to its nearest neighbour in the photo, barring the trivial near ones; the offsets pile up at few peaks.
@@ -7,18 +7,21 @@ Where features are expected in the hole, its own pixels are matched too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.pipelines.transforms import LINEAR, MIRRORED, TURNED, Transforms
+
 PATCH = 8
+MIDDLE = (PATCH - 1) / 2  # of a patch, from its first pixel
 DIMENSIONS = 16  # kept of a patch's 192 numbers (PCA)
 BARRED = 1 / 15  # offsets shorter than this share of the long side are trivial matches
 STRIDE = 2  # of the hole pixels and sources compared by their features
 BLOCK = 256  # queries matched at a time
+BESIDE = 12  # pixels from the hole within which patches look for turned ones like them
 
 Array = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -26,68 +29,24 @@ Int = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Transforms:
-    """k maps from a pixel to its source: y' = sign₀·y + shift₀, x' = sign₁·x + shift₁. Arrays (k, 2)."""
-
-    sign: Int
-    shift: Int
-
-    def __len__(self) -> int:
-        return len(self.sign)
-
-    @staticmethod
-    def shifts(dy: NDArray[np.integer], dx: NDArray[np.integer], mirror_x: bool = False) -> Transforms:
-        shift = np.stack([dy, dx], 1).astype(np.int32)
-        sign = np.ones_like(shift)
-        sign[:, 1] = -1 if mirror_x else 1
-        return Transforms(sign, shift)
-
-    @staticmethod
-    def join(*parts: Transforms) -> Transforms:
-        """All maps of all parts, in order, duplicates dropped."""
-        rows = np.concatenate([np.hstack([p.sign, p.shift]) for p in parts])
-        _, first = np.unique(rows, axis=0, return_index=True)
-        rows = rows[np.sort(first)]
-        return Transforms(rows[:, :2], rows[:, 2:])
-
-    def scaled(self, scale: NDArray[np.float64]) -> Transforms:
-        """The same maps in a picture enlarged by `scale` (y, x). Pixel centres lie at +½: a mirror x' = c − x becomes
-        x' = (c + 1)·s − 1 − x."""
-        mirror = (self.sign < 0).astype(np.int32)
-        return Transforms(self.sign, np.rint((self.shift + mirror) * scale).astype(np.int32) - mirror)
-
-    def take(self, which: Sequence[int]) -> Transforms:
-        return Transforms(self.sign[list(which)], self.shift[list(which)])
-
-    def apply(self, which: NDArray[np.integer], at: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Sources (n, 2) of pixels (n, 2), y before x, each under its own map `which` (n,)."""
-        return self.sign[which] * at + self.shift[which]
-
-    def lookup(self, y: NDArray[np.integer], x: NDArray[np.integer], usable: Bool) -> tuple[Int, Bool]:
-        """Sources of n pixels under every map: flat index, clamped into the picture, and whether usable; (k, n)."""
-        h, w = usable.shape
-        sy = self.sign[:, :1] * y + self.shift[:, :1]
-        sx = self.sign[:, 1:] * x + self.shift[:, 1:]
-        inside = (sy >= 0) & (sy < h) & (sx >= 0) & (sx < w)
-        flat = np.clip(sy, 0, h - 1) * w + np.clip(sx, 0, w - 1)
-        return flat.astype(np.int32), inside & usable.ravel()[flat]
-
-
-@dataclass(frozen=True)
 class PatchFeatures:
-    """PCA of the m wholly usable patches: top-left corners y, x; features plain and flipped (m, 16)."""
+    """PCA of the m wholly usable patches: top-left corners y, x; features plain and flipped (m, 16);
+    axes (192, 16) and mean (192,): what makes features of patches."""
 
     y: Int
     x: Int
     plain: Array
     flipped: Array
+    axes: Array
+    mean: Array
 
 
 def patch_features(image: Array, usable: Bool) -> PatchFeatures:
     """Features of all patches without an unusable pixel; none at all for a tiny or fully masked picture."""
     h, w = usable.shape
     empty = np.zeros(0, np.int32)
-    none = PatchFeatures(empty, empty, np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32))
+    nothing = np.zeros((0, 1), np.float32)
+    none = PatchFeatures(empty, empty, nothing, nothing, np.zeros((3 * PATCH**2, 1), np.float32), nothing[:, 0])
     if min(h, w) < PATCH:
         return none
     windows = np.lib.stride_tricks.sliding_window_view
@@ -95,11 +54,12 @@ def patch_features(image: Array, usable: Bool) -> PatchFeatures:
     if len(y) == 0:
         return none
     patches = windows(image, (PATCH, PATCH), axis=(0, 1))[y, x]  # (m, 3, 8, 8)
-    flat = patches.reshape(len(y), -1) - patches.mean((0, 2, 3)).repeat(PATCH * PATCH)
+    mean = patches.mean((0, 2, 3)).repeat(PATCH * PATCH)
+    flat = patches.reshape(len(y), -1) - mean
     _, axes = np.linalg.eigh(flat.T @ flat)
     axes = axes[:, ::-1][:, :DIMENSIONS]
     mirror = axes.reshape(3, PATCH, PATCH, -1)[:, :, ::-1].reshape(axes.shape)
-    return PatchFeatures(y.astype(np.int32), x.astype(np.int32), flat @ axes, flat @ mirror)
+    return PatchFeatures(y.astype(np.int32), x.astype(np.int32), flat @ axes, flat @ mirror, axes, mean)
 
 
 def dominant_shifts(features: PatchFeatures, usable: Bool, count: int) -> Transforms:
@@ -114,7 +74,7 @@ def mirror_shifts(features: PatchFeatures, usable: Bool, count: int) -> Transfor
     query, match = _match(features, features.flipped, usable)
     dy = features.y[match] - features.y[query]
     axis = features.x[match] + features.x[query] + PATCH - 1  # x' = axis - x
-    return Transforms.shifts(*_peaks(dy, axis, count), mirror_x=True)
+    return Transforms.shifts(*_peaks(dy, axis, count), kind=MIRRORED)
 
 
 def matching_shifts(offered: Array, wanted: Array, mask: Bool, usable: Bool, count: int) -> Transforms:
@@ -135,29 +95,80 @@ def matching_shifts(offered: Array, wanted: Array, mask: Bool, usable: Bool, cou
     return Transforms.shifts(*_peaks((sy[match] - qy).astype(np.int32), (sx[match] - qx).astype(np.int32), count))
 
 
+def turned_shifts(image: Array, mask: Bool, usable: Bool, features: PatchFeatures, count: int) -> Transforms:
+    """Of every kind that scales or rotates, the `count` most frequent maps from patches beside the hole (h, w) to
+    similar patches of the image (h, w, 3) seen through it. `features`: of the image's own patches."""
+    beside = cv2.dilate(mask.astype(np.uint8), np.ones((2 * BESIDE + 1, 2 * BESIDE + 1), np.uint8)) > 0
+    y, x = features.y + PATCH // 2, features.x + PATCH // 2
+    near_hole = np.flatnonzero(beside[y, x] & (y % 2 == 0) & (x % 2 == 0))
+    query, at = features.plain[near_hole], np.stack([features.y, features.x], 1)[near_hole] + np.float32(MIDDLE)
+    parts = [Transforms.shifts(y[:0], x[:0])]
+    for kind in TURNED if len(query) and count else ():
+        linear = LINEAR[kind]
+        offered, corner, first = _seen_through(image, usable, features, linear)
+        if len(offered) == 0:
+            continue
+        place = np.rint(at @ np.linalg.inv(linear).T - MIDDLE - first).astype(np.int32)
+        match, found = _nearest(query, place, offered, corner, _reach(usable))
+        source = (corner[match] + MIDDLE + first) @ linear.T
+        shift = np.rint(source - at @ linear.T).astype(np.int32)[found]
+        parts.append(Transforms.shifts(*_peaks(shift[:, 0], shift[:, 1], count), kind=kind))
+    return Transforms.join(*parts)
+
+
+def _seen_through(image: Array, usable: Bool, features: PatchFeatures, linear: Array) -> tuple[Array, Int, Array]:
+    """The patches of the image resampled at steps `linear`: features (m, 16), top-left corners (m, 2), and what
+    must be added to places in the resampled picture (2,) before `linear` takes them to the image."""
+    h, w = usable.shape
+    corners = np.array([[0, 0], [h - 1, 0], [0, w - 1], [h - 1, w - 1]]) @ np.linalg.inv(linear).T
+    first = np.floor(corners.min(0)).astype(np.float32)
+    size = np.maximum(np.ceil(corners.max(0) - first).astype(int) + 1, PATCH)
+    move = np.concatenate([linear[::-1, ::-1], (linear @ first)[::-1, None]], 1)  # OpenCV has x before y
+    shape, inverse = (int(size[1]), int(size[0])), cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(image, move, shape, flags=inverse | cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    known = cv2.warpAffine(usable.astype(np.float32), move, shape, flags=inverse | cv2.INTER_LINEAR) > 0.999
+    whole = cv2.erode(known.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8), anchor=(0, 0))
+    y, x = np.nonzero(whole[: size[0] - PATCH + 1, : size[1] - PATCH + 1])
+    windows = np.lib.stride_tricks.sliding_window_view(seen, (PATCH, PATCH), axis=(0, 1))
+    flat = windows[y, x].reshape(len(y), features.mean.size)
+    return flat @ features.axes - features.mean @ features.axes, np.stack([y, x], 1).astype(np.int32), first
+
+
 def _match(features: PatchFeatures, candidates: Array, usable: Bool) -> tuple[Int, Int]:
     """Indices of every second patch both ways and of its nearest candidate that is not trivially near."""
     y, x = features.y, features.x
     query = np.flatnonzero((y % 2 == 0) & (x % 2 == 0)).astype(np.int32)
-    reach = max(1, int(max(usable.shape) * BARRED))
-    index = np.full((usable.shape[0] + 2 * reach, usable.shape[1] + 2 * reach), len(y), np.int32)
-    index[y + reach, x + reach] = np.arange(len(y))
+    corner = np.stack([y, x], 1)
+    match, found = _nearest(features.plain[query], corner[query], candidates, corner, _reach(usable))
+    return query[found], match[found]
+
+
+def _reach(usable: Bool) -> int:
+    return max(1, int(max(usable.shape) * BARRED))
+
+
+def _nearest(query: Array, place: Int, offered: Array, corner: Int, reach: int) -> tuple[Int, Bool]:
+    """Index of the patch offered (m, 16) that has the features nearest to each query (n, 16), and whether there is any:
+    those with corners (m, 2) within `reach` of the query's place (n, 2) in their picture are barred."""
+    place = place.clip(0)
+    size = np.maximum(corner.max(0, initial=0), place.max(0, initial=0)) + 2 * reach + 1
+    index = np.full(size, len(corner), np.int32)
+    index[corner[:, 0] + reach, corner[:, 1] + reach] = np.arange(len(corner))
     ry, rx = (r.ravel() for r in np.indices((2 * reach + 1, 2 * reach + 1)))
-    norms = np.append((candidates**2).sum(1), 0).astype(np.float32)
-    padded = np.vstack([-2 * candidates, np.zeros((1, candidates.shape[1]), np.float32)])
+    norms = np.append((offered**2).sum(1), 0).astype(np.float32)
+    padded = np.vstack([-2 * offered, np.zeros((1, offered.shape[1]), np.float32)])
     match = np.empty(len(query), np.int32)
     best = np.empty(len(query), np.float32)
     for i in range(0, len(query), BLOCK):
-        q = query[i : i + BLOCK]
-        distance = features.plain[q] @ padded.T
+        part = np.s_[i : i + BLOCK]
+        distance = query[part] @ padded.T
         distance += norms
-        near = index[y[q, None] + ry, x[q, None] + rx]
-        distance[np.arange(len(q))[:, None], near] = np.inf
+        near = index[place[part, :1] + ry, place[part, 1:] + rx]
+        distance[np.arange(len(near))[:, None], near] = np.inf
         distance[:, -1] = np.inf  # the column that near patches outside the list point to
-        match[i : i + BLOCK] = distance.argmin(1)
-        best[i : i + BLOCK] = distance[np.arange(len(q)), match[i : i + BLOCK]]
-    found = np.isfinite(best)
-    return query[found], match[found]
+        match[part] = distance.argmin(1)
+        best[part] = distance[np.arange(len(near)), match[part]]
+    return match, np.isfinite(best)
 
 
 def _peaks(dy: Int, dx: Int, count: int) -> tuple[Int, Int]:

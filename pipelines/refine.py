@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.pipelines.expansion import UNITS, cheapest
-from restore.pipelines.offsets import Transforms
+from restore.pipelines.transforms import Transforms
 
 RING = 2  # pixels around a region on which its moves are compared
 SAMPLES = 1500  # of them, at most
@@ -42,12 +42,8 @@ class Level:
 
     def look(self, label: Int, y: Int, x: Int) -> tuple[Float, Mask]:
         """What regions (n,) bring to pixels (n,): colours (n, 3) in [0, 1], and whether the source may be used."""
-        h, w = self.todo.shape
-        sy, sx = self.moves.apply(label, np.stack([y, x], 1)).T
-        inside = (sy >= 0) & (sy < h) & (sx >= 0) & (sx < w)
-        sy, sx = sy.clip(0, h - 1), sx.clip(0, w - 1)
-        good = inside & self.usable[sy, sx]
-        colour = self.picture[sy, sx] * np.float32(1 / 255)
+        colour, good = self.moves.look(self.picture, self.usable, label, y, x)
+        colour *= np.float32(1 / 255)
         colour[~good] = 0.5  # never what the hole holds
         return colour, good
 
@@ -76,7 +72,7 @@ def align(level: Level, reach: int) -> Level:
     """Every region moved by at most `reach` pixels each way to where it agrees best with its surroundings."""
     steps = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
     steps = steps[np.argsort(np.abs(steps).sum(1), kind="stable")]  # no move first: it wins ties
-    level = replace(level, moves=Transforms(level.moves.sign, level.moves.shift.copy()))
+    level = replace(level, moves=replace(level.moves, shift=level.moves.shift.copy()))
     kernel = np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)
     for k, box in enumerate(boxes(level.label, level.todo, len(level.moves), RING)):
         if box is None:
@@ -88,7 +84,7 @@ def align(level: Level, reach: int) -> Level:
         if len(y) == 0:
             continue
         there = level.shown(y, x)
-        moved = Transforms(level.moves.sign[[k]].repeat(len(steps), 0), level.moves.shift[k] + steps)
+        moved = Transforms(level.moves.kind[[k]].repeat(len(steps)), level.moves.shift[k] + steps)
         each = np.arange(len(steps)).repeat(len(y))
         colour, fits = replace(level, moves=moved).look(each, np.tile(y, len(steps)), np.tile(x, len(steps)))
         off = np.abs(colour.reshape(len(steps), -1, 3) - there).mean(2).clip(max=STEP)
@@ -116,20 +112,20 @@ def _offers(level: Level, reach: int) -> list[tuple[Int, Int, Int]]:
     size, cross = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     band = _near_borders(level.label, level.todo, size)
     groups: list[list[tuple[Int, Int, Int]]] = []
-    used: list[Image] = []
+    used: list[Mask] = []
     for k, box in enumerate(boxes(level.label, level.todo, len(level.moves), reach + 1)):
         if box is None:
             continue
         own = ((level.label[box] == k) & level.todo[box]).astype(np.uint8)
-        free = cv2.dilate(own, size) & band[box] & ~own
+        free = (cv2.dilate(own, size) > own) & band[box]
         y, x = np.nonzero(free)
         if len(y) == 0:
             continue
-        touched = cv2.dilate(free, cross)
+        touched = cv2.dilate(free.astype(np.uint8), cross) > 0
         group = next((g for g, other in enumerate(used) if not (other[box] & touched).any()), len(groups))
         if group == len(groups):
             groups.append([])
-            used.append(np.zeros(band.shape, np.uint8))
+            used.append(np.zeros(band.shape, np.bool_))
         used[group][box] |= free
         groups[group].append((y + box[0].start, x + box[1].start, np.full(len(y), k)))
     return [tuple(np.concatenate(part) for part in zip(*group, strict=True)) for group in groups]  # type: ignore[misc]

@@ -18,8 +18,8 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 
 from restore.errors import InputError
-from restore.pipelines.offsets import Transforms
 from restore.pipelines.shift_map import ShiftMap
+from restore.pipelines.transforms import Transforms
 
 STEP = 0.25  # colour step at which a seam's weight has fallen to a half
 SCREEN = 0.004  # pull towards the copied colour, per pixel of a crop of REFERENCE pixels
@@ -49,13 +49,13 @@ class Composite:
 
     @property
     def source(self) -> NDArray[np.int32]:
-        """(H, W, 4): sign and shift, y before x, of the map y' = sign·y + shift from each hole pixel to its source;
-        0 where there is none, and outside the hole."""
+        """(H, W, 3): kind and shift (y, x) of the map (`Transforms`) from each hole pixel to its source; 0 where there
+        is none, and outside the hole."""
         y, x = np.nonzero(self.mask)
         label = self.label[y, x]
-        good = _source(self.moves, label, y, x, self.mask)[1]
-        out = np.zeros((*self.mask.shape, 4), np.int32)
-        out[y[good], x[good]] = np.concatenate([self.moves.sign, self.moves.shift], 1)[label[good]]
+        good = self.moves.look(self.known, ~self.mask, label, y, x)[1]
+        out = np.zeros((*self.mask.shape, 3), np.int32)
+        out[y[good], x[good]] = self.moves.rows()[label[good]]
         return out
 
     @property
@@ -99,17 +99,17 @@ def compose(image: Array, mask: Bool, shift_map: ShiftMap) -> Composite:
     label = spread(shift_map.label, shift_map.label >= 0)
     label = cv2.resize(label.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
     y, x = np.nonzero(mask)
-    source, good = _source(moves, label[mask], y, x, mask)
+    colour, good = moves.look(image, ~mask, label[mask], y, x)
     for _ in range(4):
         if good.all():
             break
         settled = np.zeros_like(mask)
         settled[mask] = good
         label = np.where(mask & ~settled, spread(label, settled) if good.any() else 0, label)
-        source, good = _source(moves, label[mask], y, x, mask)
+        colour, good = moves.look(image, ~mask, label[mask], y, x)
     nearest = spread(np.arange(mask.size, dtype=np.int32).reshape(mask.shape), ~mask)[mask]
     filled = image.astype(np.float32, copy=True)
-    filled[mask] = image.reshape(-1, 3)[np.where(good, source, nearest)]
+    filled[mask] = np.where(good[:, None], colour, image.reshape(-1, 3)[nearest])
     return Composite(filled, mask, np.where(mask, label, -1), moves, image)
 
 
@@ -147,16 +147,6 @@ def spread(values: Int, valid: Bool) -> Int:
     return table[nearest]
 
 
-def _source(moves: Transforms, label: Int, y: Int, x: Int, mask: Bool) -> tuple[Int, Bool]:
-    """Flat source index (clamped) of pixels (y, x) under their labels, and whether it is a known pixel."""
-    h, w = mask.shape
-    sy = moves.sign[label, 0] * y + moves.shift[label, 0]
-    sx = moves.sign[label, 1] * x + moves.shift[label, 1]
-    inside = (sy >= 0) & (sy < h) & (sx >= 0) & (sx < w)
-    flat = sy.clip(0, h - 1) * w + sx.clip(0, w - 1)
-    return flat, inside & ~mask.ravel()[flat]
-
-
 def _system(composite: Composite, screen: float) -> tuple[csr_array, Array]:
     """Normal equations of `close_seams`: matrix (n, n) and right-hand side (n, 3)."""
     mask, label = composite.mask, composite.label
@@ -190,14 +180,14 @@ def _system(composite: Composite, screen: float) -> tuple[csr_array, Array]:
 
 def _steps(composite: Composite, py: Int, px: Int, qy: Int, qx: Int) -> Array:
     """r (m, 3): colour difference p − q in the composite less the mean of what the two sources show there."""
-    image, known, mask = composite.image, composite.known.reshape(-1, 3), composite.mask
+    image, known, usable = composite.image, composite.known, ~composite.mask
     wanted = np.zeros((len(py), 3), np.float32)
     votes = np.zeros((len(py), 1), np.float32)
     for label in (composite.label[py, px], composite.label[qy, qx]):
-        to_p, good_p = _source(composite.moves, label, py, px, mask)
-        to_q, good_q = _source(composite.moves, label, qy, qx, mask)
+        at_p, good_p = composite.moves.look(known, usable, label, py, px)
+        at_q, good_q = composite.moves.look(known, usable, label, qy, qx)
         vote = (good_p & good_q & (label >= 0))[:, None]
-        wanted += vote * (known[to_p] - known[to_q])
+        wanted += vote * (at_p - at_q)
         votes += vote
     return image[py, px] - image[qy, qx] - wanted / np.maximum(votes, 1)
 

@@ -1,4 +1,4 @@
-"""Fill a hole with the photo's own pixels: one label (shift or mirror) per hole pixel, cut by max-flow.
+"""Fill a hole with the photo's own pixels: one label (a shift, mirrored or turned) per hole pixel, cut by max-flow.
 
 He & Sun, "Statistics of patch offsets for image completion" (ECCV 2012, TPAMI 2014) for the labels,
 Pritch et al., "Shift-map image editing" (ICCV 2009) for the energy, Boykov, Veksler & Zabih (TPAMI
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from restore.errors import InputError
 from restore.pipelines.expansion import Expansion
-from restore.pipelines.offsets import Transforms, dominant_shifts, matching_shifts, mirror_shifts, patch_features
+from restore.pipelines.offsets import (
+    dominant_shifts,
+    matching_shifts,
+    mirror_shifts,
+    patch_features,
+    turned_shifts,
+)
+from restore.pipelines.transforms import MIRRORED, Transforms
 
 Array = NDArray[np.floating]
 Bool = NDArray[np.bool_]
@@ -31,6 +38,7 @@ class ShiftMapOptions:
     peaks: int = 60  # shifts: highest peaks of the offset histogram
     mirrored: int = 30  # left-right mirrored shifts
     matched: int = 40  # shifts to where the photo has the features expected in the hole
+    turned: int = 6  # of every scale and rotation, used where they lower the energy of the solution without them
     lam: float = 0.7  # weight of the guide against the seams
     mu: float = 1.0  # weight of the expected features, alike
     blur: float = 1.2  # σ of the blurs compared by the guide term
@@ -85,7 +93,7 @@ class ShiftMap:
     @property
     def mirrored(self) -> Bool:
         """Which labels mirror (k,)."""
-        return np.any(self.moves.sign < 0, axis=1)
+        return self.moves.kind == MIRRORED
 
 
 def offsets(
@@ -109,7 +117,8 @@ def offsets(
     parts = [dominant_shifts(features, usable, options.peaks), mirror_shifts(features, usable, options.mirrored)]
     if expected is not None:
         parts.append(matching_shifts(expected.offered, expected.wanted, mask, usable, options.matched))
-    moves = _cover(Transforms.join(*parts), mask, usable)
+    plain = _cover(Transforms.join(*parts), mask, usable)
+    moves = Transforms.join(plain, turned_shifts(filled, mask, usable, features, options.turned))
     return _gather(moves, image, filled, mask, usable, expected, options)
 
 
@@ -137,7 +146,10 @@ def solve(
     if penalty is not None:
         unary += penalty.ravel()[labels.source]
     expansion = Expansion(mask, labels.colour, unary, labels.allowed)
-    chosen, energy = expansion.run(options.sweeps, rng)
+    turned = labels.moves.turned
+    chosen, energy = expansion.run(options.sweeps, rng, np.flatnonzero(~turned))
+    if turned.any():
+        chosen, energy = expansion.run(1, rng, np.flatnonzero(turned), chosen)
     place = np.indices(mask.shape, np.int32)
     source = labels.source[chosen, np.arange(len(chosen))]
     label = np.full(mask.shape, -1, np.int32)
@@ -197,7 +209,7 @@ def _gather(
     options: ShiftMapOptions,
 ) -> Labels:
     y, x = np.nonzero(mask)
-    source, allowed = moves.lookup(y, x, usable)
+    colours, source, allowed = _brought(moves, filled, usable, y, x)
     # Blur over usable pixels only: colours of the hole must not leak into what a label offers.
     weight = cv2.GaussianBlur(usable.astype(np.float32), (0, 0), options.blur)[..., None]
     blurred = cv2.GaussianBlur(filled * usable[..., None], (0, 0), options.blur) / np.maximum(weight, 1e-6)
@@ -207,13 +219,23 @@ def _gather(
         qy, qx = y + dy, x + dx
         inside = (qy >= 0) & (qy < h) & (qx >= 0) & (qx < w)
         at = np.flatnonzero(inside)[~mask[qy[inside], qx[inside]]]
-        there = moves.lookup(qy[at], qx[at], usable)[0]
-        edge[:, at] += np.linalg.norm(filled.reshape(-1, 3)[there] - image[qy[at], qx[at]], axis=-1)
+        there = _brought(moves, filled, usable, qy[at], qx[at])[0]
+        edge[:, at] += np.linalg.norm(there - image[qy[at], qx[at]], axis=-1)
     far = np.zeros(source.shape, np.float32)
     if expected is not None:
         offered, wanted = expected.offered.reshape(h * w, -1), expected.wanted[mask]
         for k, places in enumerate(source):
             difference = offered[places] - wanted
             far[k] = np.einsum("nc,nc->n", difference, difference)
-    colours, soft = (c.reshape(-1, 3)[source] for c in (filled, blurred))
-    return Labels(moves, mask, colours, soft, allowed, source, edge, far)
+    return Labels(moves, mask, colours, blurred.reshape(-1, 3)[source], allowed, source, edge, far)
+
+
+def _brought(moves: Transforms, filled: Array, usable: Bool, y: Int, x: Int) -> tuple[Array, Int, Bool]:
+    """What every map brings to n pixels: colours (k, n, 3), flat index of the source (k, n), whether it is usable."""
+    source, allowed = moves.lookup(y, x, usable)
+    colours, turned = filled.reshape(-1, 3)[source], np.flatnonzero(moves.turned)
+    if len(turned):
+        which, y, x = turned.repeat(len(y)), np.tile(y, len(turned)), np.tile(x, len(turned))
+        shown, good = moves.look(filled, usable, which, y, x)
+        colours[turned], allowed[turned] = shown.reshape(colours[turned].shape), good.reshape(allowed[turned].shape)
+    return colours, source, allowed

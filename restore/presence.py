@@ -11,6 +11,7 @@ import numpy as np
 from restore.engine import Area, Mask
 from restore.errors import ObjectNotFoundError
 from restore.grounding.finder import ObjectFinder
+from restore.pipelines.transforms import NONE, Transforms
 
 GONE = 0.05  # share of the hole that may still look like the object: smaller finds are specks
 INSIDE = 0.5  # share of a found object that must lie in the shape it was painted into
@@ -69,9 +70,11 @@ def copied_from(areas: Sequence[Area], found: Sequence[Mask], shape: tuple[int, 
             continue
         h, w = mask.shape
         y, x = np.nonzero(mask)
-        sign_y, sign_x, shift_y, shift_x = area.source[mask].T
-        copied = sign_y != 0
-        rows, columns = (sign_y * y + shift_y)[copied].clip(0, h - 1), (sign_x * x + shift_x)[copied].clip(0, w - 1)
+        kind, *shift = area.source[mask].T
+        copied = np.flatnonzero(kind != NONE)
+        moves = Transforms(kind[copied], np.stack(shift, 1)[copied])
+        rows, columns = moves.apply(np.arange(len(copied)), np.stack([y, x], 1)[copied]).T
+        rows, columns = rows.clip(0, h - 1), columns.clip(0, w - 1)
         small = np.zeros((h, w), np.uint8)
         small[rows, columns] = 1
         small = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)).astype(np.uint8)

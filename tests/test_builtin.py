@@ -10,6 +10,7 @@ from restore.backbone import trained_lite0
 from restore.expectation import Expected
 from restore.pipelines.builtin import BuiltinPipeline, Strategy, features_at
 from restore.pipelines.shift_map import Features, ShiftMapOptions, offsets, solve
+from restore.pipelines.transforms import SHIFTED
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_a_label_that_brings_the_expected_features_is_found_costs_nothing_and_is
     options = ShiftMapOptions(side=64, lam=0.0, mu=100.0)
     labels = offsets(image, mask, options, expected=random_features(mask))
     moves = labels.moves
-    (k,) = np.flatnonzero((moves.sign == 1).all(1) & (moves.shift == (0, 20)).all(1))
+    (k,) = np.flatnonzero((moves.kind == SHIFTED) & (moves.shift == (0, 20)).all(1))
     assert np.allclose(labels.far[k], 0, atol=1e-5)
     assert (labels.far[labels.source != labels.source[k]] > 1e-3).all()
     assert (solve(image, mask, image, labels, options).label[mask] == k).all()

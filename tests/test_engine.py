@@ -7,6 +7,7 @@ import pytest
 
 from restore.engine import Area, Candidate, areas_of, reduced, rendered, repair
 from restore.pipelines.enlarge import enlarged
+from restore.pipelines.transforms import SHIFTED
 from restore.quality.judge import Judgement
 from restore.settings import Settings
 
@@ -212,8 +213,8 @@ def test_the_winner_of_a_large_window_is_copied_at_full_size():
             half = todo.copy()
             half[:, (0, 36)[k] : (36, 72)[k]] = False
             image[half] = 255  # broken
-            source = np.zeros((*todo.shape, 4), np.int32)
-            source[todo] = (1, 1, 0, shift)
+            source = np.zeros((*todo.shape, 3), np.int32)
+            source[todo] = (SHIFTED, 0, shift)
             out.append(Candidate(image, 0.5, source))
         return out
 

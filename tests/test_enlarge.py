@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from restore.pipelines.enlarge import KEPT, enlarge, enlarged, similar_places
-from restore.pipelines.offsets import Transforms
 from restore.pipelines.refine import Level, align, recut
+from restore.pipelines.transforms import LINEAR, SHIFTED, TURNED, Transforms
 
 SCALE = 3
 
@@ -32,7 +32,7 @@ def at_working_size(full: np.ndarray, hole: np.ndarray, shift: int):
     side = len(full) // SCALE
     small = cv2.resize(full, (side, side), interpolation=cv2.INTER_AREA)
     touched = cv2.resize(hole.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) > 0
-    source = np.where(touched[..., None], np.int32([1, 1, 0, shift]), np.int32(KEPT))
+    source = np.where(touched[..., None], np.int32([SHIFTED, 0, shift]), np.int32(KEPT))
     image = small.copy()
     image[touched] = np.roll(small, -shift, 1)[touched]
     return image, source
@@ -46,6 +46,36 @@ def test_a_periodic_photo_is_continued_to_the_pixel(period: int) -> None:
     given = np.where(hole[..., None], np.uint8(0), full)
     out = enlarge(given, hole, image, source).astype(int)
     assert np.abs(out - full)[hole].max() <= 2
+    assert not (out != full)[~hole].any()
+
+
+@pytest.mark.parametrize("kind", TURNED)
+def test_scaled_and_turned_regions_are_sampled_from_the_full_size_photo(kind: int) -> None:
+    """Waves of 6 pixels do not survive a third of the size; right of the middle they are seen through the map."""
+    linear, at = LINEAR[kind].astype(float), np.moveaxis(np.indices((216, 324)), 0, -1).astype(float)
+
+    def waves(at: np.ndarray) -> np.ndarray:
+        phase = at @ np.array([[0.9, 0.5, -0.2], [0.3, 0.8, 1.0]])
+        return 127 + 50 * np.sin(phase) + 60 * np.sin(at @ np.array([[0.05], [0.11]]))
+
+    shift = np.array([108, 78]) - linear @ (108, 240)  # the centres of both halves
+    shift = Transforms(np.int32([kind]), np.rint(shift / SCALE)[None].astype(np.int32)).scaled(np.array([SCALE] * 2))
+    full = np.where(at[..., 1:] < 162, waves(at), waves(at @ linear.T + shift.shift[0])).astype(np.uint8)
+    hole = np.zeros((216, 324), bool)
+    hole[96:120, 228:252] = True
+    given = np.where(hole[..., None], np.uint8(0), full)
+    small = cv2.resize(full, (108, 72), interpolation=cv2.INTER_AREA)
+    touched = cv2.resize(hole.astype(np.float32), (108, 72), interpolation=cv2.INTER_AREA) > 0
+    move = shift.scaled(np.array([1 / SCALE] * 2))
+    source = np.where(touched[..., None], move.rows(), np.int32(KEPT))
+    image = small.copy()
+    y, x = np.nonzero(touched)
+    known = np.ones_like(touched)
+    image[touched] = move.look(small, known, np.zeros(len(y), int), y, x)[0].clip(0, 255).astype(np.uint8)
+    out = enlarge(given, hole, image, source).astype(int)
+    assert np.abs(out - full)[hole].mean() < 4
+    soft = cv2.resize(image, (324, 216), interpolation=cv2.INTER_CUBIC).astype(int)
+    assert np.abs(soft - full)[hole].mean() > 15
     assert not (out != full)[~hole].any()
 
 
@@ -106,9 +136,9 @@ def test_similar_places_lie_outside_the_hole() -> None:
     image, hole = tiles(12, 8), box(96, 36, 60)
     source = similar_places(image, hole)
     y, x = np.nonzero(hole)
-    sy, sx = (source[y, x, i] * v + source[y, x, 2 + i] for i, v in enumerate((y, x)))
-    assert (source[y, x, 0] == 1).mean() > 0.95
-    found = source[y, x, 0] == 1
+    found = source[y, x, 0] == SHIFTED
+    assert found.mean() > 0.95
+    sy, sx = y + source[y, x, 1], x + source[y, x, 2]
     assert not hole[sy[found], sx[found]].any()
     off = np.abs(image[sy[found], sx[found]].astype(int) - image[y[found], x[found]])
     assert off.mean() < 3  # a periodic picture has a place that looks the same

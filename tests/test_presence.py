@@ -8,6 +8,7 @@ import pytest
 from restore.engine import Area
 from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
+from restore.pipelines.transforms import MIRRORED, SHIFTED
 from restore.presence import GONE, Presence, copied_from, presence
 from restore.region import Window
 
@@ -71,10 +72,10 @@ def test_less_is_better_of_what_should_be_gone_and_more_of_what_should_be_there(
 
 def test_a_find_is_traced_to_where_it_was_copied_from():
     """A shift by (0, −15), and a mirror about column 20: y' = y, x' = −x + 40."""
-    source = np.zeros((40, 60, 4), np.int32)
-    source[..., :2] = 1
-    source[10:30, 20:30] = (1, 1, 0, -15)
-    source[10:30, 30:40] = (1, -1, 0, 40)
+    source = np.zeros((40, 60, 3), np.int32)
+    source[..., 0] = SHIFTED
+    source[10:30, 20:30] = (SHIFTED, 0, -15)
+    source[10:30, 30:40] = (MIRRORED, 0, 40)
     found = np.zeros((40, 60), bool)
     found[12:20, 22:28] = True
     barred = copied_from([area(None, HOLE, source)], [found], (40, 60, 3))
@@ -88,6 +89,6 @@ def test_a_find_is_traced_to_where_it_was_copied_from():
 def test_made_pixels_come_from_nowhere():
     found = np.zeros((40, 60), bool)
     found[12:20, 22:28] = True
-    made = np.zeros((40, 60, 4), np.int32)
+    made = np.zeros((40, 60, 3), np.int32)
     assert not copied_from([area(None, HOLE, made)], [found], (40, 60)).any()
     assert not copied_from([area(None, HOLE)], [found], (40, 60)).any()

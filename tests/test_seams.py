@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from restore.errors import InputError
 from restore.pipelines import seams
-from restore.pipelines.offsets import Transforms
 from restore.pipelines.seams import Composite, close_seams, compose, shrink
 from restore.pipelines.shift_map import ShiftMap, ShiftMapOptions, offsets, solve
+from restore.pipelines.transforms import LINEAR, MIRRORED, SHIFTED, TURNED, Transforms
 
 OPTIONS = ShiftMapOptions()
 
@@ -32,16 +33,19 @@ def solved(image: np.ndarray, mask: np.ndarray) -> ShiftMap:
     return solve(image, mask, image, offsets(image, mask, OPTIONS), OPTIONS)
 
 
-def one_move(mask: np.ndarray, sign_x: int, dy: int, dx: int) -> ShiftMap:
-    moves = Transforms(np.array([[1, sign_x]], np.int32), np.array([[dy, dx]], np.int32))
+def one_move(mask: np.ndarray, kind: int, dy: int, dx: int) -> ShiftMap:
+    moves = Transforms.shifts(np.array([dy]), np.array([dx]), kind)
     label = np.where(mask, 0, -1).astype(np.int32)
     return ShiftMap(label, label, label, moves, 0.0, np.zeros(mask.shape, np.float32))
 
 
 def test_at_its_own_size_the_composite_is_the_working_size_result() -> None:
     image, mask = smooth_photo(48, 56), hole(48, 56, 16, 20, 14, 15)
-    result = solved(image, mask)
-    assert np.array_equal(compose(image, mask, result).image, image[result.source_y, result.source_x])
+    labels = offsets(image, mask, OPTIONS)
+    result = solve(image, mask, image, labels, OPTIONS)
+    assert result.moves.turned[result.label[mask]].any()
+    brought = labels.colour[result.label[mask], np.arange(mask.sum())]
+    assert np.array_equal(compose(image, mask, result).image[mask], brought)
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -50,10 +54,30 @@ def test_full_size_pixels_come_from_the_scaled_shift_and_mirror(scale: int) -> N
     mask = small.repeat(scale, 0).repeat(scale, 1)
     image = smooth_photo(20 * scale, 24 * scale)
     y, x = np.nonzero(mask)
-    shifted = compose(image, mask, one_move(small, 1, -5, -7)).image
+    shifted = compose(image, mask, one_move(small, SHIFTED, -5, -7)).image
     assert np.array_equal(shifted[mask], image[y - 5 * scale, x - 7 * scale])
-    mirrored = compose(image, mask, one_move(small, -1, 2, 23)).image  # mirrored about the middle
+    mirrored = compose(image, mask, one_move(small, MIRRORED, 2, 23)).image  # mirrored about the middle
     assert np.array_equal(mirrored[mask], image[y + 2 * scale, 24 * scale - 1 - x])
+
+
+@pytest.mark.parametrize("kind", TURNED)
+def test_scaled_and_turned_pixels_come_from_between_those_of_the_full_size_picture(kind: int) -> None:
+    """Stripes of 5 pixels are lost at a quarter of the size: they can only come from the full-size picture."""
+    mask = hole(160, 240, 64, 140, 24, 28)
+    y, x = np.mgrid[:160, :240]
+
+    def stripes(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return (0.5 + 0.4 * np.sin(2 * np.pi * (np.stack([y, x, y + x], -1) / (5, 6, 9)))).astype(np.float32)
+
+    image = np.where(mask[..., None], np.float32(9), stripes(y, x))
+    small = hole(40, 60, 16, 35, 6, 7)
+    found = compose(image, mask, one_move(small, kind, *(np.array([20, 18]) - LINEAR[kind] @ (19, 38)).astype(int)))
+    points = found.moves.points(np.zeros(mask.sum(), int), np.argwhere(mask))
+    assert points.min(0)[1] > 2
+    assert np.abs(found.image[mask] - stripes(*points.T)).max() < 0.08
+    low = cv2.resize(cv2.resize(stripes(y, x), (60, 40), interpolation=cv2.INTER_AREA), (240, 160))
+    assert low.std() < 0.5 * found.image[mask].std()
+    assert close_seams(found)[~mask].tobytes() == image[~mask].tobytes()
 
 
 @pytest.mark.parametrize("size", [(101, 131), (97, 200)])
@@ -70,7 +94,7 @@ def test_odd_sizes_use_known_pixels_only(size: tuple[int, int]) -> None:
 
 def test_a_move_that_works_nowhere_falls_back_to_the_nearest_known_pixels() -> None:
     image, mask = smooth_photo(12, 12), hole(12, 12, 4, 4, 4, 4)
-    filled = compose(image, mask, one_move(mask, 1, 100, 100)).image
+    filled = compose(image, mask, one_move(mask, SHIFTED, 100, 100)).image
     known = {tuple(c) for c in image[~mask].tolist()}
     assert all(tuple(c) in known for c in filled[mask].tolist())
 
@@ -90,7 +114,7 @@ def dense_solution(composite: Composite, screen: float) -> np.ndarray:
     rows, right = [], []
 
     def source(k: int, y: int, x: int) -> np.ndarray | None:
-        sy, sx = composite.moves.sign[k] * (y, x) + composite.moves.shift[k]
+        sy, sx = (LINEAR[composite.moves.kind[k]] @ (y, x) + composite.moves.shift[k]).astype(int)
         inside = 0 <= sy < mask.shape[0] and 0 <= sx < mask.shape[1]
         return known[sy, sx] if inside and not mask[sy, sx] else None
 
