@@ -47,6 +47,7 @@ HOLE = 0.02  # share of the photo
 SHARES = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
 FIXED = 240_000  # pixels of the hole while the photo grows
 DETAIL_SIDE = 170
+NEAR = 0.15  # of 1: how near sharpness and noise should be to their surroundings'
 PARTS = ("times", "areas", "memory", "detail", "drafts")
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -278,14 +279,20 @@ def textures(folder: Path) -> list[Photo]:
     return [Photo(n, np.asarray(p, np.uint8), egg(p.shape, 0.04 * mask_size(p))) for n, p in pictures.items()]
 
 
-def detail_table(rows: list[Row]) -> list[str]:
-    lines = ["| fill | feature distance ↓ | sharpness ÷ surroundings (median) | noise ÷ surroundings (median) |"]
-    lines += ["|---|---|---|---|"]
+def detail_table(rows: list[Row], textured: set[str]) -> list[str]:
+    """Of all photos and, in brackets, of those named `textured`: mean distance; medians, and the share within `NEAR`
+    of 1."""
+    lines = ["| fill | feature distance ↓ | sharpness ÷ surroundings | near 1 | noise ÷ surroundings | near 1 |"]
+    lines += ["|---|---|---|---|---|---|"]
     for name in dict.fromkeys(row["fill"] for row in rows):
-        own = [row for row in rows if row["fill"] == name]
-        distance = statistics.mean(row["distance"] for row in own)
-        middle = [statistics.median(row[key] for row in own) for key in ("sharpness", "noise")]
-        lines.append(f"| {name} | {distance:.3f} | {middle[0]:.2f} | {middle[1]:.2f} |")
+        every = [row for row in rows if row["fill"] == name]
+        cells: list[list[str]] = [[] for _ in range(5)]
+        for own in (every, [row for row in every if row["photo"] in textured]):
+            cells[0].append(f"{statistics.mean(row['distance'] for row in own):.3f}")
+            for i, key in ((1, "sharpness"), (3, "noise")):
+                cells[i].append(f"{statistics.median(row[key] for row in own):.2f}")
+                cells[i + 1].append(f"{statistics.mean(abs(row[key] - 1) <= NEAR for row in own):.2f}")
+        lines.append(f"| {name} | " + " | ".join(f"{a} ({b})" for a, b in cells) + " |")
     return lines
 
 
@@ -324,6 +331,7 @@ def main() -> None:
     sources, model = photos[:: -(-len(photos) // args.limit)], Engine(device="cpu")
     model.inpaint(photos[0], box=(200, 200, 60, 60), passes=1)
     text: list[str] = []
+    textured: list[Photo] = []
     for part in args.parts.split(","):
         if part == "times":
             rows = times(model, sources, args.repeat)
@@ -337,7 +345,8 @@ def main() -> None:
                 cv2.imwrite(str(photo), large_photo(sources[0], megapixels)[..., ::-1])
                 rows.append(memory(photo, megapixels))
         elif part in ("detail", "drafts"):
-            measured = textures(args.data / "restore") + load(args.data / "fill", None)[::6]
+            textured = textures(args.data / "restore")
+            measured = textured + load(args.data / "fill", None)[::6]
             if part == "detail":
                 rows = detail(model, measured, args.out)
             else:
@@ -345,7 +354,8 @@ def main() -> None:
         else:
             sys.exit(f"expected parts among {', '.join(PARTS)}, got {part}")
         write(args.out / f"{part}.csv", rows)
-        text += ["", f"## {part}", *(table(rows) if "fill" not in rows[0] else detail_table(rows))]
+        lines = detail_table(rows, {photo.name for photo in textured}) if "fill" in rows[0] else table(rows)
+        text += ["", f"## {part}", *lines]
     (args.out / "table.md").write_text("\n".join(text) + "\n")
     print("\n".join(text))
 

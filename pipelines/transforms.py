@@ -24,9 +24,10 @@ def _similarity(scale: float, degrees: float) -> list[list[float]]:
 
 
 NONE, SHIFTED, MIRRORED = range(3)  # kinds of maps: no source at all, a shift, a shift of the picture flipped
-SIMILARITIES = (0.8, 0), (1.25, 0), (1, 10), (1, -10)  # scale and degrees of the other kinds
+# Scale and degrees of the other kinds. None enlarges: such copies are softer than the photo around them.
+SIMILARITIES = (1.25, 0), (1, 10), (1, -10)
 TURNED = range(3, 3 + len(SIMILARITIES))  # those kinds: their sources lie between pixels
-LINEAR = np.array(  # what each kind does to (y, x), (7, 2, 2)
+LINEAR = np.array(  # what each kind does to (y, x), (6, 2, 2)
     [[[0, 0], [0, 0]], [[1, 0], [0, 1]], [[1, 0], [0, -1]], *(_similarity(*s) for s in SIMILARITIES)], np.float32
 )
 _SIGN = np.where(np.arange(len(LINEAR))[:, None] <= MIRRORED, LINEAR.diagonal(0, 1, 2), 0).astype(np.int32)

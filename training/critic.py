@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from restore.backbone import Lite0
 from restore.quality.full_reference import unit
 
-CHANNELS = {0: 16, 2: 24, 4: 40, 10: 112, 15: 320}  # of Lite0's blocks at strides 2, 4, 8, 16 and 32
+PIXELS = -1  # a tap that is the picture itself, 2×2 pixels a cell: Lite0 hardly sees a pattern of single pixels
+CHANNELS = {0: 16, 2: 24, 4: 40, 10: 112, 15: 320, PIXELS: 12}  # of Lite0's blocks at strides 2, 4, 8, 16 and 32
 WIDTH = 64
 
 
 class Critic(nn.Module):
     """On features of frozen Lite0: per cell and tap one logit, > 0 where it takes the cell for a photo's own.
 
-    maps: how many maps it is shown beside the features; layers: 3×3 convolutions a tap.
+    taps: blocks, ascending, and `PIXELS` last if at all; maps: how many maps it is shown beside the features; layers:
+    3×3 convolutions a tap.
     """
 
     def __init__(self, taps: Sequence[int] = tuple(CHANNELS), maps: int = 0, layers: int = 2) -> None:
@@ -37,6 +39,11 @@ class Critic(nn.Module):
             scaled = f * torch.rsqrt(f.square().mean(1, keepdim=True) + 1e-4)
             found.append(head(torch.cat([scaled, *shown], 1)))
         return found
+
+    def features(self, lite0: Lite0, image: Tensor) -> list[Tensor]:
+        """What it looks at of an image (N, 3, H, W) in [0, 1], in the order of `taps`."""
+        found = lite0.features(image, tuple(tap for tap in self.taps if tap != PIXELS))
+        return [*found, F.pixel_unshuffle(image * 2 - 1, 2)] if PIXELS in self.taps else found
 
     def forward(self, features: list[Tensor], *maps: Tensor) -> list[Tensor]:
         seen = self.seen(features, *maps)
@@ -77,8 +84,8 @@ def judged(critic: Critic, lite0: Lite0, image: Tensor, truth: Tensor, mask: Ten
     (N, 3, H, W) in [0, 1]; mask (N, 1, H, W) 1 = filled.
     """
     with torch.no_grad():
-        real = lite0.features(truth, critic.taps)
-    fake = lite0.features(image, critic.taps)
+        real = critic.features(lite0, truth)
+    fake = critic.features(lite0, image)
     own, made = critic(real), critic([f.detach() for f in fake])
     wrong = over(hinge(own, 1), mask) + over(hinge(made, 1), mask, touched=False) + 2 * over(hinge(made, -1), mask)
     critic.requires_grad_(False)  # what it tells the network is not to move itself

@@ -153,17 +153,17 @@ class ShapeTask(Task):
         self, x: Tensor, clean: Tensor, found: Tensor, instance: Tensor, shape: Tensor, ids: Tensor
     ) -> dict[str, Tensor]:
         """The critic's hinge loss, what the network is told by it, and the distance to the truth in features."""
-        taps = self.critic.taps
         with torch.no_grad():
-            real = self.lite0.features(x / 2 + 0.5, taps)
-        fake = self.lite0.features(torch.where(shape > 0.5, clean, x) / 2 + 0.5, taps)
+            real = self.critic.features(self.lite0, x / 2 + 0.5)
+        fake = self.critic.features(self.lite0, torch.where(shape > 0.5, clean, x) / 2 + 0.5)
         own = self.critic.named(real, instance, shape, ids)
         made = self.critic.named([f.detach() for f in fake], found.detach(), shape, ids)
         wrong = over(hinge(own, 1), shape) + over(hinge(made, -1), shape)
         self.critic.requires_grad_(False)  # what it tells the network is not to move itself
         confusion = -over(self.critic.named(fake, found, shape, ids), shape)
         self.critic.requires_grad_(True)
-        return {"critic": wrong, "confusion": confusion, "features": distance(fake, real, shape)}
+        apart = distance(fake[:-1], real[:-1], shape)  # not of pixels
+        return {"critic": wrong, "confusion": confusion, "features": apart}
 
     def evaluate(self, net: nn.Module) -> dict[str, float]:
         """Of held-out objects, in their boxes (s = 1): IoU of the outline, L1 and feature distance of the object."""
