@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 import torch
 
 from benchmarks.fill import Photo
@@ -13,6 +14,8 @@ from restore.backbone import Lite0
 from restore.grounding.grounder import Instance, _components, _outline
 from restore.grounding.segmenter import Segmenter, click_map
 from restore.grounding.vocabulary import Entry
+from restore.image import photo_from_array
+from restore.regions import RegionFinder
 from restore.training.grounder import countable, segmentation_loss
 from restore.training.scenes import Cutout, Scene, _paste_group
 
@@ -164,3 +167,18 @@ def test_a_group_of_pasted_people_has_disjoint_masks_of_what_is_visible():
         for mask, kind in zip(scene.instances, scene.kinds, strict=True):
             core = cv2.erode(mask.astype(np.uint8), np.ones((5, 5))) > 0
             assert (scene.image[core].argmax(1) == kind).all()
+
+
+def test_people_are_looked_for_in_the_windows_of_the_hole_only(engine):
+    """A woman at the left of a wide picture may not be copied into a hole beside her; far to the right she is no
+    matter."""
+    picture = np.full((512, 1800, 3), 120, np.uint8)
+    picture[:, :512] = skimage.data.astronaut()
+    finder, photo = RegionFinder(engine._grounder), photo_from_array(picture)
+    beside = finder.find(photo, None, None, (540, 100, 160, 300), None).alive
+    assert beside is not None
+    scale = beside.shape[1] / 1800
+    where = np.nonzero(beside)[1] / scale
+    assert where.max() < 540
+    assert beside[int(40 * scale) : int(180 * scale), int(190 * scale) : int(280 * scale)].mean() > 0.5  # her face
+    assert finder.find(photo, None, None, (1400, 100, 160, 300), None).alive is None
