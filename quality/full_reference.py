@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.backbone import Lite0
+from restore.backbone import Lite0, unit
 from restore.errors import InputError
 
 TAPS = (0, 2, 4, 10)  # blocks of Lite0 at strides 2, 4, 8 and 16
@@ -125,12 +125,6 @@ def _blur(x: Tensor) -> Tensor:
             total.add_(x.narrow(axis, i, length), alpha=weight)
         x = total
     return x
-
-
-def unit(features: Tensor) -> Tensor:
-    """Channel vectors of unit length; the 1e-4 keeps a dead cell's gradient finite."""
-    features = features.float()
-    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-4)
 
 
 def _region(image: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:

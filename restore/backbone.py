@@ -123,3 +123,9 @@ def fold_published_weights(state: dict[str, Tensor], eps: float = 1e-3) -> dict[
     put("head", "_conv_head", "_bn1")
     out["classifier.weight"], out["classifier.bias"] = state["_fc.weight"], state["_fc.bias"]
     return out
+
+
+def unit(features: Tensor) -> Tensor:
+    """Channel vectors of unit length in float32; the 1e-4 keeps a dead cell's gradient finite."""
+    features = features.float()
+    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-4)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
+from restore.backbone import Lite0, unit
 
 SIDE = 256  # long side at which a window is looked at
 KEPT = 8  # expectations remembered: one for every window of a photo, whatever the number of its fills
@@ -29,11 +29,6 @@ WIDTHS = (24, 40, 112)
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Drafter = Callable[[NDArray[np.float32], Mask], NDArray[np.float32]]
-
-
-def unit(x: Tensor) -> Tensor:
-    """Features of unit length at every cell."""
-    return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-4)
 
 
 def _mix(cin: int, cout: int, dilation: int = 1) -> nn.Sequential:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.backbone import Lite0
-from restore.expectation import TAPS, Expectation, ExpectationNet, Expected, unit
+from restore.backbone import Lite0, unit
+from restore.expectation import TAPS, Expectation, ExpectationNet, Expected
 
 
 @pytest.fixture(scope="module")

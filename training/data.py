@@ -9,6 +9,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -110,17 +111,25 @@ class PhotoCache:
             return cls(sources[0])
         goal = folder / f"decoded-{fingerprint(sources, short_side)}"
         if not goal.exists():
-            draft = folder / f"{goal.name}.{os.getpid()}.part"
-            draft.mkdir(parents=True)
-            try:
-                _decode_all(draft, sources, short_side)
-                os.rename(draft, goal)
-            except OSError:
-                if not goal.exists():  # else another process was faster
-                    raise
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
+            with new_folder(goal) as part:
+                _decode_all(part, sources, short_side)
         return cls(goal)
+
+
+@contextmanager
+def new_folder(goal: Path) -> Iterator[Path]:
+    """A folder that becomes `goal` when the block is done, whole or not at all; that of a process that was faster is
+    kept."""
+    part = goal.with_name(f"{goal.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        os.rename(part, goal)
+    except OSError:
+        if not goal.exists():
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _decode_all(folder: Path, sources: list[Path], short_side: int) -> None:

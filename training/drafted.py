@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from tqdm import tqdm
 from restore.checkpoints import load_weights, manifest
 from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.seams import shrink
-from restore.training.data import Holes, PhotoCache, random_crop
+from restore.training.data import Holes, PhotoCache, new_folder, random_crop
 
 SHARD = 250  # crops a file
 BATCH = 10  # drafted at a time
@@ -85,19 +83,11 @@ def _write(goal: Path, rows: list[tuple[np.ndarray, np.ndarray]], net: DraftNet,
         draft, error = drafted(net, x, hole)
         drafts.append(draft.permute(0, 2, 3, 1))
         errors.append(error[:, 0])
-    part = goal.with_name(f"{goal.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    try:
+    with new_folder(goal) as part:
         np.save(part / "truth.npy", np.stack([truth for truth, _ in rows]))
         np.save(part / "mask.npy", np.stack([mask for _, mask in rows]))
         np.save(part / "draft.npy", np.rint(torch.cat(drafts).numpy() * 255).astype(np.uint8))
         np.save(part / "error.npy", np.rint(torch.cat(errors).clamp(0, 1).numpy() * 255).astype(np.uint8))
-        os.rename(part, goal)
-    except OSError:
-        if not goal.exists():  # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 @torch.inference_mode()

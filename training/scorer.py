@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import trained_lite0
+from restore.backbone import trained_lite0, unit
 from restore.quality.scorer_net import CELL, ScorerNet, cell_statistics, crop_features
 from restore.training.data import PhotoCache
 from restore.training.distortions import LEVELS, TRAINED, distort
@@ -43,10 +43,6 @@ def similarity(image: Tensor, truth: Tensor, scales: int = 3) -> Tensor:
         c2 = 0.03**2
         total = total + ((2 * (xy - mx * my) + c2) / (xx - mx * mx + yy - my * my + c2)).mean((1, 2))
     return total / scales
-
-
-def unit(features: Tensor) -> Tensor:
-    return features.float() * torch.rsqrt(features.float().square().sum(1, keepdim=True) + 1e-4)
 
 
 def teacher(image: Tensor, truth: Tensor, features: list[Tensor], truths: list[Tensor]) -> tuple[Tensor, Tensor]:
