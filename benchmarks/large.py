@@ -144,12 +144,17 @@ def plot_areas(rows: list[Row], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5), sharey=True, layout="constrained")
-    for axis, kind, key in zip(axes, ("hole", "photo"), ("hole", "megapixels"), strict=True):
+    labels = f"hole, thousand pixels (photo {MEGAPIXELS[0]} MP)", f"photo, megapixels (hole {FIXED} pixels)"
+    series = zip(axes, ("hole", "photo"), ("hole", "megapixels"), (1000, 1), labels, strict=True)
+    for axis, kind, key, unit, label in series:
         chosen = [row for row in rows if row["against"] == kind]
-        axis.plot([row[key] for row in chosen], [row["cpu"] for row in chosen], "o-")
+        at = [row[key] for row in chosen]
+        axis.plot(at, [row["cpu"] for row in chosen], "o-")
         axis.set_xscale("log")
+        axis.minorticks_off()
+        axis.set_xticks(at, [f"{value / unit:.0f}" for value in at])
         axis.set_ylim(0)
-        axis.set_xlabel("hole, pixels (photo 12 MP)" if kind == "hole" else f"photo, megapixels (hole {FIXED} pixels)")
+        axis.set_xlabel(label)
     axes[0].set_ylabel("CPU seconds, one pass")
     figure.savefig(path, dpi=120)
 
