@@ -34,7 +34,6 @@ from benchmarks import rivals
 from benchmarks.fill import Photo, load, read, tensor
 from restore import Engine
 from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import load_weights, manifest
 from restore.engine import SIDE, areas_of
 from restore.filling import BuiltinFiller, DraftFiller, Order
 from restore.pipelines.builtin import BuiltinPipeline
@@ -213,10 +212,10 @@ def detail(model: Engine, photos: Sequence[Photo], folder: Path) -> list[Row]:
 
 def drafts(pipeline: BuiltinPipeline, photos: Sequence[Photo], coord: Path | None, folder: Path) -> list[Row]:
     """As `detail`, of the ways to enlarge the draft of a window; coord: weights of the painting network."""
-    weights = load_file(coord) if coord is not None else load_weights("coord") if "coord" in manifest() else None
+    painter = CoordNet.shipped() if coord is None else CoordNet.from_weights(load_file(coord))
     fillers = {"draft, own detail": DraftFiller(pipeline)}
-    if weights is not None:
-        fillers["draft, coordinates"] = DraftFiller(pipeline, CoordNet.from_weights(weights))
+    if painter is not None:
+        fillers["draft, coordinates"] = DraftFiller(pipeline, painter)
     lite0, order = trained_lite0(), Order(Settings(passes=1, candidates=1), 1)
     rows, crops = [], []
     for photo in tqdm(photos, desc="drafts"):

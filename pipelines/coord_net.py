@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from restore.checkpoints import load_weights, manifest
+
 CELL = 8  # side of a cell in pixels of the picture
 SEEN = 512  # long side of the picture, pixels, at most
 AROUND = 32  # pixels of it that are looked at on each side of the hole
@@ -99,6 +101,11 @@ class CoordNet(nn.Module):
         net = cls()
         net.load_state_dict({key: value.float() for key, value in weights.items()})
         return net.eval()
+
+    @classmethod
+    def shipped(cls) -> CoordNet | None:
+        """With the weights of the package, None while it has none."""
+        return cls.from_weights(load_weights("coord")) if "coord" in manifest() else None
 
     def cells(self, picture: Tensor, mask: Tensor, error: Tensor, code: Tensor) -> Tensor:
         """(N, numbers, h / CELL, w / CELL): the painting networks of a picture.

@@ -1,8 +1,8 @@
 """Paint a named object into a shape of stated precision (SmartBrush, Xie et al., CVPR 2023).
 
 The network works on a small square around the shape, in one step from noise in it: another seed is another variant.
-Its own outline of the object, not the shape, decides which
-pixels are pasted: the background inside a coarse shape stays.
+Its own outline of the object, not the shape, decides which pixels are pasted: the background inside a coarse shape
+stays.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from torch import Tensor
 
 from restore.errors import InputError
 from restore.pipelines.instruct_net import token_ids
-from restore.pipelines.shape_net import SIDE, SIGMA_PURE, ShapeNet
+from restore.pipelines.shape_net import SIDE, ShapeNet
 from restore.pipelines.single_net import SingleNetPipeline
-from restore.pipelines.smooth import push_pull
 
 FILLED = 0.7  # share of the working square that the shape's longer side takes
 EDGE = 0.25  # width of the pasted outline's soft edge, in probability
@@ -65,10 +64,8 @@ class ShapePipeline(SingleNetPipeline[ShapeNet]):
         condition = self.net.condition(
             token_ids([prompt]).to(device), torch.tensor([precision], dtype=torch.float32, device=device)
         )
-        smooth = push_pull(x, m) * 2 - 1
         noise = torch.randn(x.shape, generator=generator or torch.Generator().manual_seed(0)).to(device)
-        sigma = torch.full((1,), SIGMA_PURE, device=device)
-        told = self.net.denoise(smooth + m * noise * SIGMA_PURE, sigma, smooth, m, condition)
+        told = self.net.paint(x, m, condition, noise)
         painted = torch.where(m > 0.5, told.clean / 2 + 0.5, x).clamp(0, 1)
         confidence = float((1 / (1 + told.error / 2 / 0.1))[m > 0.5].mean())
         return _pasted(image, shape, window, painted.cpu(), torch.sigmoid(told.instance.float()).cpu(), confidence)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from restore.pipelines.draft_net import EMB, SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.edm import level_waves, precondition
 from restore.pipelines.instruct_net import BUCKETS
+from restore.pipelines.smooth import push_pull
 
 SIDE = 96  # pixels of the square that it works on
 SIGMA_PURE = 80.0  # the noise level at which nothing is left of a photo; there one step paints
@@ -62,3 +63,10 @@ class ShapeNet(nn.Module):
         emb = self.draft.emb(level_waves(known.level).to(noisy.dtype)) + condition
         out = self.draft.decode(known.scaled, smooth, shape, emb)
         return Painted(smooth + known.clean(out[:, :3]), torch.exp(out[:, 3:4].float()), out[:, 4:])
+
+    def paint(self, image: Tensor, shape: Tensor, condition: Tensor, noise: Tensor) -> Painted:
+        """One step from pure noise (N, 3, H, W) of deviation 1 in the shape; image (N, 3, H, W) in [0, 1], not looked
+        at there. The others as for `denoise`."""
+        smooth = push_pull(image, shape) * 2 - 1
+        sigma = torch.full((len(image),), SIGMA_PURE, device=image.device)
+        return self.denoise(smooth + shape * noise * SIGMA_PURE, sigma, smooth, shape, condition)

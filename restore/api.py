@@ -19,7 +19,7 @@ import torch
 
 from restore.assessing import Assessor
 from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import load_weights, manifest
+from restore.checkpoints import load_weights
 from restore.editing import Instructor, ProposalFiller, ShapeFiller
 from restore.engine import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced, repair
 from restore.errors import Cancelled, InputError, ModelUnavailableError
@@ -100,7 +100,8 @@ class Engine:
     @cached_property
     def _painter(self) -> CoordNet | None:
         """What enlarges drafts, once its weights are shipped."""
-        return CoordNet.from_weights(load_weights("coord")).to(self.device) if "coord" in manifest() else None
+        painter = CoordNet.shipped()
+        return None if painter is None else painter.to(self.device)
 
     @cached_property
     def _pipeline(self) -> BuiltinPipeline:

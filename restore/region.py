@@ -30,6 +30,13 @@ class Window:
     def slices(self) -> tuple[slice, slice]:
         return slice(self.y, self.y + self.h), slice(self.x, self.x + self.w)
 
+    def grown(self, share: float, shape: tuple[int, ...], least: int = 0) -> Window:
+        """This window with a `share` of its longer side on each side, at least `least` pixels, in a photo of `shape`
+        (H, W)."""
+        x, y, w, h = _grow((self.x, self.y, self.w, self.h), share, least)
+        left, top = max(0, x), max(0, y)
+        return Window(left, top, min(shape[1], x + w) - left, min(shape[0], y + h) - top)
+
 
 def grow_mask(mask: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
     """Grow each object of a found mask by a margin that follows its size; add its contact shadow.
@@ -94,7 +101,6 @@ def windows(mask: np.ndarray, context: float = 1.0) -> list[Window]:
 
     mask (H, W) bool. Raises nothing: an empty mask has no windows.
     """
-    height, width = mask.shape
     holes = _holes(mask)
     merged = True
     while merged:  # holes merge while one lies in the context of another
@@ -110,9 +116,7 @@ def windows(mask: np.ndarray, context: float = 1.0) -> list[Window]:
                 break
     out = []
     for hole in holes:
-        x, y, w, h = _grow(hole, context, least=32)
-        x0, y0 = max(0, x), max(0, y)
-        out.append(Window(x0, y0, min(width, x + w) - x0, min(height, y + h) - y0))
+        out.append(Window(*hole).grown(context, mask.shape, least=32))
     return out
 
 

@@ -173,7 +173,7 @@ class RegionFinder:
         h, w = (max(1, round(side * scale)) for side in hole.shape)
         found = np.zeros((h, w), np.bool_)
         for window in windows(hole):
-            around = _around(window, hole.shape)
+            around = window.grown(BESIDE, hole.shape)
             rows, columns = (
                 slice(first * small // large, -(-(first + count) * small // large))
                 for first, count, small, large in zip(
@@ -188,14 +188,6 @@ class RegionFinder:
             for instance in alive:
                 found[rows, columns] |= instance.mask
         return found
-
-
-def _around(window: Window, shape: tuple[int, ...]) -> Window:
-    """A window with enough beside it to tell what reaches into it, in a photo of `shape` (H, W)."""
-    margin = int(BESIDE * max(window.w, window.h))
-    x, y = max(0, window.x - margin), max(0, window.y - margin)
-    right, bottom = window.x + window.w + margin, window.y + window.h + margin
-    return Window(x, y, min(shape[1], right) - x, min(shape[0], bottom) - y)
 
 
 def given_mask(mask: AnyMask, box: Sequence[int] | None, size: tuple[int, int]) -> Mask | None:

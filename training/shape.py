@@ -21,7 +21,7 @@ from restore.backbone import Lite0, trained_lite0
 from restore.checkpoints import load_weights
 from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig
 from restore.pipelines.instruct_net import BUCKETS, token_ids
-from restore.pipelines.shape_net import SIGMA_PURE, Painted, ShapeNet
+from restore.pipelines.shape_net import SIGMA_PURE, ShapeNet
 from restore.pipelines.smooth import push_pull
 from restore.quality.full_reference import TAPS, feature_distance
 from restore.training.critic import WIDTH, Critic, distance, hinge, over
@@ -165,10 +165,11 @@ class ShapeTask(Task):
         apart = distance(fake[:-1], real[:-1], shape)  # not of pixels
         return {"critic": wrong, "confusion": confusion, "features": apart}
 
+    @torch.no_grad()
     def evaluate(self, net: nn.Module) -> dict[str, float]:
         """Of held-out objects, in their boxes (s = 1): IoU of the outline, L1 and feature distance of the object."""
         rng, size = np.random.default_rng(0), self.recipe["sizes"][1]
-        device = next(net.parameters()).device
+        net, device = cast(ShapeNet, net), next(net.parameters()).device
         overlaps, l1, features = [], [], []
         for i in range(EVALUATED):
             if self.test_on:
@@ -179,7 +180,9 @@ class ShapeTask(Task):
                 image, instance, name = rendered_object(size, rng)
             batch = collate([Sample(image, instance, imprecise(instance, 1.0), 1.0, name)])
             x, shape, truth = (batch[k].to(device) for k in ("x", "shape", "instance"))
-            told = one_step(cast(ShapeNet, net), x, shape, batch["ids"].to(device), batch["precision"].to(device))
+            condition = net.condition(batch["ids"].to(device), batch["precision"].to(device))
+            noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(device)
+            told = net.paint((x + 1) / 2, shape, condition, noise)
             found = (told.instance > 0) & (shape > 0.5)
             wanted = (truth > 0.5) & (shape > 0.5)
             overlaps.append(((found & wanted).sum() / (found | wanted).sum().clamp(min=1)).item())
@@ -188,16 +191,6 @@ class ShapeTask(Task):
             both = (pasted / 2 + 0.5, x / 2 + 0.5, wanted.float())
             features.append(feature_distance(self.lite0, *both, SEMANTIC_TAPS).item())
         return {"iou": float(np.mean(overlaps)), "l1": float(np.mean(l1)), "features": float(np.mean(features))}
-
-
-@torch.no_grad()
-def one_step(net: ShapeNet, x: Tensor, shape: Tensor, ids: Tensor, precision: Tensor) -> Painted:
-    """One step from pure noise. x (N, 3, H, W) in [-1, 1] of which the shape (N, 1, H, W) is not looked at."""
-    smooth = push_pull((x + 1) / 2, shape) * 2 - 1
-    sigma = torch.full((len(x),), SIGMA_PURE, device=x.device)
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x.device)
-    noisy = smooth + shape * noise * SIGMA_PURE
-    return net.denoise(noisy, sigma, smooth, shape, net.condition(ids, precision))
 
 
 def collate(samples: list[Sample]) -> dict[str, Tensor]:

@@ -64,10 +64,9 @@ class Grounder:
 
     def look(self, image: Image, *, people_only: bool = False, share: float = 1.0) -> Looks:
         """Encode a photo for `find_in`, or a part of one that has this share of its long side."""
-        small, *others = (_fit(image, max(LEAST_SIDE, round(side * share)))[0] for side in (SIDE, *EVIDENCE_SIDES))
-        if people_only:
-            return Looks(image, small, (self._encode(small, classify=False),))
-        return Looks(image, small, tuple(self._encode(x) for x in (small, *others)))
+        sides = (SIDE,) if people_only else (SIDE, *EVIDENCE_SIDES)
+        fitted = [_fit(image, max(LEAST_SIDE, round(side * share)))[0] for side in sides]
+        return Looks(image, fitted[0], tuple(self._encode(x, classify=not people_only) for x in fitted))
 
     def find_in(
         self,
