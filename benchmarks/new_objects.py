@@ -34,7 +34,7 @@ from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights
 from restore.grounding.grounder import Grounder, Instance
 from restore.grounding.vocabulary import Entry, Vocabulary
-from restore.region import grow_mask
+from restore.images.windows import grow_mask
 from restore.training.publish import set_scores
 
 INSIDE = 0.5  # share of a new thing that stands in the hole

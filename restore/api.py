@@ -28,10 +28,10 @@ from restore.filling import BuiltinFiller, DraftFiller, Filler, Order
 from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.grounder import Grounder
 from restore.grounding.instruction import parse
-from restore.huge import AnyPhoto, HugePhoto, open_photo
-from restore.image import Photo, load_photo, photo_from_array
+from restore.images.huge import AnyPhoto, HugePhoto, open_photo
+from restore.images.mask import check_point, load_mask
+from restore.images.photo import Photo, load_photo, photo_from_array
 from restore.lifting import find_region
-from restore.mask import check_point, load_mask
 from restore.models import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
 from restore.pipelines.builtin import BuiltinPipeline
 from restore.pipelines.coord_net import CoordNet
@@ -48,7 +48,7 @@ OnPass = Callable[[PassRecord], Any]
 OnStep = Callable[[int, int], Any]
 AnyJudge = Callable[..., Judgement]  # of an image (H, W, 3), and of its hole (H, W) if not of everything
 RETRIES = 1  # attempts after the first while the grounder says that the instruction was not followed
-AnyImage = Any  # a path, a Pillow image or an array: see restore.image
+AnyImage = Any  # a path, a Pillow image or an array: see restore.images.photo
 
 
 class Engine:

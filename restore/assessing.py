@@ -30,9 +30,9 @@ from torch import Tensor
 from restore.backbone import trained_lite0
 from restore.checkpoints import load_weights, manifest
 from restore.errors import InputError
-from restore.formats import SUFFIXES
-from restore.image import load_photo
-from restore.mask import load_mask
+from restore.images.decode import SUFFIXES
+from restore.images.mask import load_mask
+from restore.images.photo import load_photo
 from restore.quality.classic import colour_cast, exposure, noise, sharpness
 from restore.quality.features import OnnxNet, photo_features
 from restore.quality.full_reference import MS_SSIM_SIDE, SSIM_SIDE, feature_distance, lpips, ms_ssim, psnr, ssim_map

@@ -14,11 +14,11 @@ from restore.errors import InputError, ObjectNotFoundError
 from restore.filling import Filler, Order, as_tensor, pasted
 from restore.grounding.instruction import parse
 from restore.grounding.painting import paintable
-from restore.huge import AnyPhoto
-from restore.mask import check_mask, mask_box
+from restore.images.huge import AnyPhoto
+from restore.images.mask import check_mask, mask_box
+from restore.images.windows import Window
 from restore.pipelines.instruct import InstructPipeline
 from restore.pipelines.shape import ShapePipeline
-from restore.region import Window
 from restore.regions import AnyMask, Region, given_mask
 
 BOX = 0.95  # share of its bounding box from which a mask is a box

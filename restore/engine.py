@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.image import Pixels
+from restore.images.photo import Pixels
+from restore.images.windows import Window, windows
 from restore.pipelines.enlarge import KEPT, Source, enlarge
 from restore.pipelines.expansion import Expansion
 from restore.quality.judge import Judgement
-from restore.region import Window, windows
 from restore.settings import Settings
 
 SIDE = 512  # long side, pixels, up to which a window is filled and judged at its own size; only winners are enlarged

@@ -25,8 +25,8 @@ from restore.api import AnyImage, AnyMask, _call, _photo, device_named
 from restore.assessing import Assessor
 from restore.enhance_loop import Critic, EnhancePass, Loop, enlarged, to_bytes
 from restore.errors import InputError, ModelUnavailableError
-from restore.image import Photo, load_photo, save_photo, to_kind
-from restore.mask import load_mask
+from restore.images.mask import load_mask
+from restore.images.photo import Photo, load_photo, save_photo, to_kind
 from restore.pipelines import tasks
 from restore.pipelines.denoiser import Denoiser
 from restore.pipelines.hub_prior import load_prior

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from restore.engine import Mask
-from restore.huge import AnyPhoto
-from restore.image import Photo
-from restore.mask import check_mask, check_point
-from restore.region import shrunk
+from restore.images.huge import AnyPhoto
+from restore.images.mask import check_mask, check_point
+from restore.images.photo import Photo
+from restore.images.windows import shrunk
 from restore.regions import AnyMask, Region, given_mask
 
 Find = Callable[[AnyPhoto, str | None, AnyMask, Sequence[int] | None, Sequence[int] | None], Region]

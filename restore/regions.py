@@ -19,10 +19,10 @@ from restore.grounding.placement import room
 from restore.grounding.selection import Candidate as Found
 from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
-from restore.huge import AnyPhoto
-from restore.image import Pixels
-from restore.mask import box_mask, check_mask, check_point, load_mask, mask_box
-from restore.region import Window, grow_mask, windows
+from restore.images.huge import AnyPhoto
+from restore.images.mask import box_mask, check_mask, check_point, load_mask, mask_box
+from restore.images.photo import Pixels
+from restore.images.windows import Window, grow_mask, windows
 
 PENALTY = 0.5  # cost of copying from another detected object, in units of the shift map's colour steps
 ALIVE_SIDE = 1024  # long side at which people and animals are looked for,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from restore.checkpoints import manifest
 from restore.errors import InputError
-from restore.mask import mask_box
+from restore.images.mask import mask_box
 from restore.report_pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpeg_uri, outline_uri, profile
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from restore.mask import mask_box
-from restore.region import shrunk
+from restore.images.mask import mask_box
+from restore.images.windows import shrunk
 
 if TYPE_CHECKING:
     from restore.engine import Area
-    from restore.huge import AnyPhoto
+    from restore.images.huge import AnyPhoto
     from restore.quality.judge import Judgement
 
 CROP_SIDE = 448  # longest side of a close-up, pixels

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from restore.engine import Area, Mask, Outcome, PassRecord, rendered
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
-from restore.huge import AnyPhoto, HugePhoto, save_any
-from restore.image import to_kind
-from restore.mask import mask_box
+from restore.images.huge import AnyPhoto, HugePhoto, save_any
+from restore.images.mask import mask_box
+from restore.images.photo import to_kind
 from restore.presence import Presence
 from restore.settings import Settings
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from restore.comparing import measure_of
 from restore.errors import InputError
-from restore.image import load_photo
+from restore.images.photo import load_photo
 from restore.quality.catalogue import PER_IMAGE
 from restore.quality.judge import Judgement
 from restore.report_pictures import HEAT, jpeg_uri, judgement_map

@@ -16,14 +16,15 @@ from click.testing import CliRunner
 from conftest import make_scene
 from PIL import Image
 
-from restore import Engine, huge, tiles
+from restore import Engine
 from restore.cli import main
 from restore.errors import InputError
 from restore.grounding.instruction import parse
-from restore.huge import HugePhoto, open_photo
-from restore.image import Photo, load_photo
+from restore.images import huge, tiff_tiles
+from restore.images.huge import HugePhoto, open_photo
+from restore.images.mask import load_mask, save_mask
+from restore.images.photo import Photo, load_photo
 from restore.lifting import find_region
-from restore.mask import load_mask, save_mask
 from restore.regions import Region
 
 FAST = {"passes": 1, "candidates": 1}
@@ -55,11 +56,11 @@ PART = np.s_[40:100, 60:150]
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is large, and read in pieces."""
     monkeypatch.setattr(huge, "HUGE", 10_000)
-    monkeypatch.setattr("restore.mask.HUGE", 10_000)
+    monkeypatch.setattr("restore.images.mask.HUGE", 10_000)
     monkeypatch.setattr(huge, "BAND", 3000)
-    monkeypatch.setattr("restore.mask.BAND", 3000)
-    monkeypatch.setattr("restore.png_rows.BAND", 3000)
-    monkeypatch.setattr(tiles, "BATCH", 20_000)
+    monkeypatch.setattr("restore.images.mask.BAND", 3000)
+    monkeypatch.setattr("restore.images.png_rows.BAND", 3000)
+    monkeypatch.setattr(tiff_tiles, "BATCH", 20_000)
 
 
 def opened(path: Path) -> HugePhoto:
@@ -195,7 +196,7 @@ def test_the_command_writes_over_its_own_input_and_reports(tmp_path: Path) -> No
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo = opened(tiff(tmp_path / "a.tif", SCENE, tile=(16, 16)))
-    read = tiles.TiledTiff._stored
+    read = tiff_tiles.TiledTiff._stored
     left = iter(range(20))
 
     def stored(self: Any, offset: int, count: int) -> bytes:
@@ -203,7 +204,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
             raise KeyboardInterrupt
         return read(self, offset, count)
 
-    monkeypatch.setattr(tiles.TiledTiff, "_stored", stored)
+    monkeypatch.setattr(tiff_tiles.TiledTiff, "_stored", stored)
     with pytest.raises(KeyboardInterrupt):
         photo.save(tmp_path / "o.tif")
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
@@ -225,13 +226,13 @@ def bad_files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 def test_what_cannot_be_streamed_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huge, "MAX_PIXELS", 20_000)
-    monkeypatch.setattr("restore.formats.MAX_PIXELS", 20_000)
+    monkeypatch.setattr("restore.images.decode.MAX_PIXELS", 20_000)
     for path, said in bad_files(tmp_path):
         result = CliRunner().invoke(main, ["inpaint", str(path), "--box", "9,9,20,20"])
         assert result.exit_code == 2, path
         assert result.stderr.count("\n") == 1
         assert said in result.stderr
-    monkeypatch.setattr(tiles, "MOST_TILE", 60_000)
+    monkeypatch.setattr(tiff_tiles, "MOST_TILE", 60_000)
     with pytest.raises(InputError, match="a single strip or tile of 210×150"):
         open_photo(tiff(tmp_path / "one.tif", SCENE, compression="zlib", rowsperstrip=150))
     (tmp_path / "name.png").touch()
@@ -241,7 +242,7 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(tmp_path: Path, monkeypa
     assert ".tif" in result.stderr
 
 
-@pytest.mark.parametrize("where", ["restore.formats._decode", "restore.huge.read_header"])
+@pytest.mark.parametrize("where", ["restore.images.decode._decode", "restore.images.huge.read_header"])
 def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def fail(*_: Any) -> None:
         raise MemoryError
@@ -249,11 +250,11 @@ def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     path = tiff(tmp_path / "a.tif", SCENE, rowsperstrip=10)
     monkeypatch.setattr(huge, "HUGE", 10**9 if "formats" in where else 10_000)
     monkeypatch.setattr(where, fail)
-    monkeypatch.setattr("restore.formats._decode", fail)
+    monkeypatch.setattr("restore.images.decode._decode", fail)
     result = CliRunner().invoke(main, ["inpaint", str(path), "--box", "9,9,20,20"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "memory" in result.stderr
-    monkeypatch.setattr("restore.huge.load_photo", fail)
+    monkeypatch.setattr("restore.images.huge.load_photo", fail)
     result = CliRunner().invoke(main, ["inpaint", str(path), "--box", "9,9,20,20"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
@@ -353,11 +354,11 @@ def test_large_masks_are_read_in_bands(tmp_path: Path, monkeypatch: pytest.Monke
             load_mask(path, (210, 150))
         return
     got = load_mask(path, (210, 150))
-    monkeypatch.setattr("restore.mask.HUGE", 10**9)
+    monkeypatch.setattr("restore.images.mask.HUGE", 10**9)
     monkeypatch.setattr(huge, "HUGE", 10**9)
     assert np.array_equal(got, load_mask(path, (210, 150)))
     data = path.read_bytes()
-    monkeypatch.setattr("restore.mask.HUGE", 10)
+    monkeypatch.setattr("restore.images.mask.HUGE", 10)
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="damaged"):
         load_mask(path, (210, 150))
@@ -387,8 +388,8 @@ def test_memory_does_not_follow_the_photo(tmp_path: Path) -> None:
         out.truncate(start + 120_000_000)
     code = f"""
 import numpy as np
-from restore.huge import open_photo
-from restore.mask import box_mask
+from restore.images.huge import open_photo
+from restore.images.mask import box_mask
 peak = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1000
 before, photo = peak(), open_photo({str(path)!r})
 mask = box_mask((11_000, 9_000, 500, 500), photo.size)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from restore.errors import InputError
-from restore.image import (
+from restore.images.photo import (
     Photo,
     check_output,
     default_output,
@@ -681,6 +681,6 @@ def test_too_long_metadata_does_not_stop_a_jpeg(tmp_path: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, restore.mask; print(any(m in sys.modules for m in ('torch', 'cv2', 'scipy')))"
+    code = "import sys, restore.images.mask; print(any(m in sys.modules for m in ('torch', 'cv2', 'scipy')))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

@@ -7,8 +7,8 @@ import pytest
 
 from restore import Engine
 from restore.filling import BuiltinFiller, DraftFiller
-from restore.image import photo_from_array
-from restore.region import Window
+from restore.images.photo import photo_from_array
+from restore.images.windows import Window
 from restore.regions import PENALTY, Region
 
 

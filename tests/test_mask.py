@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from restore.errors import InputError
-from restore.image import load_photo
-from restore.mask import (
+from restore.images.mask import (
     box_mask,
     check_point,
     load_mask,
@@ -21,6 +20,7 @@ from restore.mask import (
     parse_point,
     save_mask,
 )
+from restore.images.photo import load_photo
 
 SIZE = (12, 8)
 

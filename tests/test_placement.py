@@ -8,7 +8,7 @@ import pytest
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
 from restore.grounding.placement import room
-from restore.image import photo_from_array
+from restore.images.photo import photo_from_array
 from restore.regions import RegionFinder
 
 MAN = (100, 100, 40, 90)  # √(w·h) = 60

@@ -8,9 +8,9 @@ import pytest
 from restore.engine import Area
 from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
+from restore.images.windows import Window
 from restore.pipelines.transforms import MIRRORED, SHIFTED
 from restore.presence import GONE, Presence, copied_from, presence
-from restore.region import Window
 
 
 class RedFinder:

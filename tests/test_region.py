@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restore import region
-from restore.region import contact_shadow, grow_mask, shrunk, windows
+from restore.images import windows as module
+from restore.images.windows import contact_shadow, grow_mask, shrunk, windows
 
 
 def boxes(shape: tuple[int, int], *where: tuple[int, int, int, int]) -> np.ndarray:
@@ -46,8 +46,8 @@ def test_large_masks_have_the_same_windows(where, cells):
     mask[::7, ::5] &= False  # no longer boxes
     expected = windows(mask)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(region, "LABELLED", cells**2)
-        patch.setattr(region, "CELLS", cells)
+        patch.setattr(module, "LABELLED", cells**2)
+        patch.setattr(module, "CELLS", cells)
         assert windows(mask) == expected
 
 

@@ -18,9 +18,9 @@ from PIL import Image
 from restore.api import InpaintResult
 from restore.engine import Area, Outcome, PassRecord
 from restore.errors import InputError
-from restore.image import photo_from_array
+from restore.images.photo import photo_from_array
+from restore.images.windows import Window, windows
 from restore.quality.judge import Judgement
-from restore.region import Window, windows
 from restore.report import check_report, report_page, write_report
 from restore.report_pictures import CROP_SIDE, HOLE_LINE, artifact_map, close_up, outline_uri
 from restore.settings import Settings

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restore.errors import InputError
-from restore.mask import Box, Size, mask_box
+from restore.images.mask import Box, Size, mask_box
 from restore.training.data import IMAGE_SUFFIXES, decode
 from restore.training.scenes import find_objects
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from restore.api import Engine
 from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
-from restore.mask import Box, mask_box
-from restore.region import grow_mask
+from restore.images.mask import Box, mask_box
+from restore.images.windows import grow_mask
 from restore.training.annotations import Annotated, Mask, Rejected, Thing, box_iou
 from restore.training.wording import alike, entry_of, say, word_for
 

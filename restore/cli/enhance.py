@@ -89,8 +89,8 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     restore enhance old.jpg --task compose --degradation "blur:1.5,downsample:2,jpeg:30"
     restore enhance under.jpg middle.jpg over.jpg --task hdr -o merged.jpg
     """
-    from restore.image import check_output, default_output, load_photo
-    from restore.mask import load_mask
+    from restore.images.mask import load_mask
+    from restore.images.photo import check_output, default_output, load_photo
     from restore.report import check_report
 
     if options["task"] != "hdr" and len(images) != 1:

@@ -88,7 +88,7 @@ def inpaint(
     restore inpaint photo.jpg --prompt "replace the cat with a fox" --model sd15-inpaint
     restore inpaint scene.png --prompt "remove the cup left of the plate" --model instruct
     """
-    from restore.mask import parse_box, parse_point
+    from restore.images.mask import parse_box, parse_point
 
     if sum(x is not None for x in (mask, box, point)) > 1:
         raise click.UsageError("expected at most one of --mask, --box and --point, got several; keep one")
@@ -136,9 +136,9 @@ def _run(
 ) -> None:
     """Check everything that can be checked without models, run, then write."""
     from restore.grounding.instruction import parse
-    from restore.huge import check_goal, open_photo
-    from restore.image import check_output, default_output
-    from restore.mask import load_mask
+    from restore.images.huge import check_goal, open_photo
+    from restore.images.mask import load_mask
+    from restore.images.photo import check_output, default_output
     from restore.models import check_instruction
     from restore.report import check_report
 
@@ -171,7 +171,7 @@ def _run(
 
 
 def _write(result: InpaintResult, output: Path, options: dict[str, Any]) -> None:
-    from restore.mask import save_mask
+    from restore.images.mask import save_mask
 
     overwrite = options["overwrite"]
     result.save(output, overwrite=overwrite)

@@ -180,8 +180,8 @@ def write_html(page: Page, options: dict[str, Any], assessor: Assessor, items: S
 def _overlay(assessor: Assessor, items: Sequence[Item]) -> Callable[[Path], Any]:
     """Judges the file of an item again, for the picture of its artifacts; None where it cannot be."""
     from restore.errors import InputError
-    from restore.image import load_photo
-    from restore.mask import load_mask
+    from restore.images.mask import load_mask
+    from restore.images.photo import load_photo
 
     masks = {item.image: item.mask for item in items}
 

@@ -24,8 +24,8 @@ def segment(
     restore segment photo.jpg --prompt "remove every person" -o mask.png
     """
     from restore.grounding.instruction import parse
-    from restore.image import check_output, load_photo
-    from restore.mask import mask_box, save_mask
+    from restore.images.mask import mask_box, save_mask
+    from restore.images.photo import check_output, load_photo
 
     parse(prompt)
     if output is not None:

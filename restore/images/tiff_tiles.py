@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from restore.errors import InputError
-from restore.formats import Metadata
-from restore.writers import tiff_directory
+from restore.images.decode import Metadata
+from restore.images.encode import tiff_directory
 
 BATCH = 16_000_000  # bytes of samples decoded at a time
 MOST_TILE = 128_000_000  # bytes of samples in the largest tile that is still small

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import PngImagePlugin
 
 from restore.errors import InputError
-from restore.writers import write_chunk
+from restore.images.encode import write_chunk
 
 BAND = 4_000_000  # bytes decoded at a time
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -14,8 +14,8 @@ from typing import IO
 import numpy as np
 
 from restore.errors import InputError
-from restore.formats import MAX_PIXELS, ORIENTATION, Metadata, metadata, upright
-from restore.image import (
+from restore.images.decode import MAX_PIXELS, ORIENTATION, Metadata, metadata, upright
+from restore.images.photo import (
     Photo,
     check_output,
     load_photo,
@@ -25,7 +25,7 @@ from restore.image import (
     save_photo,
     to_native,
 )
-from restore.tiles import Part, TiledTiff, is_tiff, read_header, read_layout
+from restore.images.tiff_tiles import Part, TiledTiff, is_tiff, read_header, read_layout
 
 HUGE = 100_000_000  # pixels above which a TIFF is not decoded whole
 OVERVIEW_SIDE = 3072  # long side of the picture in which words and clicks are looked up

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from restore.errors import InputError
-from restore.formats import CHANNELS, Metadata
+from restore.images.decode import CHANNELS, Metadata
 
 _JPEG_SEGMENT = 65_000  # bytes an EXIF or XMP segment can hold, less its header
 _ZLIB_LEVEL = 4  # a third of the default's time for a twelfth more bytes

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
-from restore.formats import Metadata
-from restore.huge import BAND, HUGE, HugePhoto, open_photo
-from restore.image import Photo, photo_from_array, replacing
-from restore.png_rows import bright_rows, png_size
-from restore.writers import encode
+from restore.images.decode import Metadata
+from restore.images.encode import encode
+from restore.images.huge import BAND, HUGE, HugePhoto, open_photo
+from restore.images.photo import Photo, photo_from_array, replacing
+from restore.images.png_rows import bright_rows, png_size
 
 Size = tuple[int, int]  # (W, H) in pixels
 Box = tuple[int, int, int, int]  # (x, y, w, h) in pixels, x to the right and y down from the upper left corner

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
-from restore.formats import KINDS, SUFFIXES, Metadata, decode, metadata, samples
-from restore.writers import encode, high_byte, pillow_image
+from restore.images.decode import KINDS, SUFFIXES, Metadata, decode, metadata, samples
+from restore.images.encode import encode, high_byte, pillow_image
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 

@@ -1,0 +1,1 @@
+"""Photos and masks: files, samples, windows. No models."""
