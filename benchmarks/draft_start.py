@@ -22,14 +22,14 @@ from torch import Tensor
 
 from benchmarks.fill import load
 from restore import Engine
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
+from restore.features.lite0 import Lite0
 from restore.pipelines.coord_net import CODE, CoordNet
 from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.sampler import RHO, SIGMA_END, SIGMA_START, sample, schedule
 from restore.pipelines.seams import shrink
 from restore.pipelines.smooth import push_pull
 from restore.quality.full_reference import feature_distance
+from restore.weights.store import load_weights
 
 SIDE, STEPS = 128, 8
 FULL = (5.0, 80.0)  # pixels in [−1, 1]: about the largest level seen in training, and EDM's

@@ -22,7 +22,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.fill import read, tensor
-from restore.backbone import trained_lite0
+from restore.features.lite0 import trained_lite0
 from restore.quality.classic import sharpness
 from restore.quality.features import photo_features
 from restore.quality.fiqa import error_versus_reject, fit_regressor, pseudo_labels

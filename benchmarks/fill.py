@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks import rivals
-from restore.backbone import Lite0
 from restore.errors import InputError, RestoreError
+from restore.features.lite0 import Lite0
 from restore.quality.features import Window, crop_features, hole_windows
 from restore.quality.full_reference import feature_distance, psnr
 from restore.quality.sets import bootstrap_interval, frechet_distance, p_ids, u_ids

@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from benchmarks.ground import iou, sheet
 from restore import Engine, ObjectNotFoundError
-from restore.checkpoints import load_weights
 from restore.pipelines.instruct import InstructPipeline
 from restore.pipelines.instruct_net import SIDE
 from restore.training.publish import set_scores
 from restore.training.shapes import Case, Scene, cover, random_case, random_scene, render
+from restore.weights.store import load_weights
 
 SEED = 20_000_003  # far from every seed of the recipe
 KINDS = ("attributes", "place", "relation", "irrelevant")

@@ -24,12 +24,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks import candidates
 from benchmarks.fill import Photo, load, read, tensor
-from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import load_weights
+from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.builtin import BuiltinPipeline
 from restore.quality.judge import Judge
 from restore.quality.judge_net import SEVERE, severity
 from restore.training.publish import set_scores
+from restore.weights.store import load_weights
 
 UNSEEN = ("biharmonic", "shiftmap")  # never in training (OpenCV-contrib's shift map, not the builtin's)
 BLURS = (1.5, 3.0, 6.0)  # pixels

@@ -30,12 +30,12 @@ from tqdm import tqdm
 from benchmarks.fill import Photo, load, read
 from benchmarks.ground import picture
 from restore import Engine
-from restore.backbone import trained_lite0
-from restore.checkpoints import load_weights
+from restore.features.lite0 import trained_lite0
 from restore.grounding.grounder import Grounder, Instance
 from restore.grounding.vocabulary import Entry, Vocabulary
 from restore.images.windows import grow_mask
 from restore.training.publish import set_scores
+from restore.weights.store import load_weights
 
 INSIDE = 0.5  # share of a new thing that stands in the hole
 LEAST = 0.05  # of the hole that a new thing covers

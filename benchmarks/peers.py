@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from benchmarks import rivals
 from benchmarks.fill import load, read, tensor
 from benchmarks.lama import MULTIPLE, lama
-from restore.backbone import trained_lite0
+from restore.features.lite0 import trained_lite0
 from restore.quality.full_reference import feature_distance
 
 OURS = ("restore", "restore draft")

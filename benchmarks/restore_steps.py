@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.restore_tasks import SCALE, WIDTH, Task, score
-from restore.backbone import trained_lite0
 from restore.enhancing import EnhanceResult, enhance
+from restore.features.lite0 import trained_lite0
 from restore.pipelines.prior_net import SIGMA_MAX
 
 STEPS = (25, 50, 100, 250)

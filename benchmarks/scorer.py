@@ -21,13 +21,13 @@ import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from restore.backbone import trained_lite0
-from restore.checkpoints import load_weights
+from restore.features.lite0 import trained_lite0
 from restore.quality.natural import NaturalPhotos
 from restore.quality.scorer import Scorer
 from restore.training.data import PhotoCache
 from restore.training.distortions import DISTORTIONS, LEVELS, TRAINED, distort
 from restore.training.publish import set_scores
+from restore.weights.store import load_weights
 
 Photos = list[tuple[str, np.ndarray]]
 

@@ -25,12 +25,12 @@ from tqdm import tqdm
 
 from benchmarks.ground import iou, sheet
 from restore import Engine, ObjectNotFoundError
-from restore.checkpoints import load_weights
 from restore.grounding.painting import KINDS
 from restore.pipelines.shape import ShapePipeline
 from restore.training.publish import set_scores
 from restore.training.scenes import common_names, find_objects, load_objects
 from restore.training.shape import HELD_OUT, imprecise, rendered_object, view
+from restore.weights.store import load_weights
 
 PRECISIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SIDE = 256  # of the photos painted into, pixels

@@ -17,11 +17,11 @@ import torch
 
 from benchmarks import candidates
 from benchmarks.fill import load, tensor
-from restore.backbone import trained_lite0
-from restore.checkpoints import load_weights
+from restore.features.lite0 import trained_lite0
 from restore.pipelines.builtin import BuiltinPipeline, Strategy
 from restore.quality.full_reference import feature_distance
 from restore.quality.judge import Judge
+from restore.weights.store import load_weights
 
 SOURCES = {
     "samples": [Strategy("sample", 0.7)] * 4,

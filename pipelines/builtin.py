@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from restore.backbone import Lite0
-from restore.checkpoints import load_weights
-from restore.expectation import Expectation, ExpectationNet, Expected
+from restore.features.expectation import Expectation, ExpectationNet, Expected
+from restore.features.lite0 import Lite0
 from restore.pipelines.draft_net import MULTIPLE, DraftNet
 from restore.pipelines.sampler import sample
 from restore.pipelines.seams import close_seams, compose, shrink
 from restore.pipelines.shift_map import Features, Labels, ShiftMapOptions, offsets, solve
 from restore.pipelines.smooth import push_pull
+from restore.weights.store import load_weights
 
 COMPONENTS = ("draft", "expectation", "lite0")
 

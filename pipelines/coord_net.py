@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from restore.checkpoints import load_weights, manifest
+from restore.weights.store import load_weights, manifest
 
 CELL = 8  # side of a cell in pixels of the picture
 SEEN = 512  # long side of the picture, pixels, at most

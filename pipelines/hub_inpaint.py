@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from restore.errors import ModelUnavailableError
-from restore.hub import quiet
+from restore.hub.cache import quiet
 from restore.pipelines.memory import Memory
 
 EDITOR = re.compile(r"Pix2Pix|Edit|Kontext")  # classes that take an instruction and no mask

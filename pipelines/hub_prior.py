@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from restore.checkpoints import load_weights
 from restore.errors import ModelUnavailableError
 from restore.pipelines.denoiser import Denoiser
 from restore.pipelines.prior_net import PriorConfig, PriorNet
 from restore.pipelines.schedules import sigma_of
+from restore.weights.store import load_weights
 
 
 def load_prior(model: str, device: torch.device) -> Denoiser:

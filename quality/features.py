@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.backbone import Lite0
 from restore.errors import InputError, ModelUnavailableError
+from restore.features.lite0 import Lite0
 
 BLOCK = 10
 SIDE = 224  # Lite0's training size

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.backbone import Lite0, unit
 from restore.errors import InputError
+from restore.features.lite0 import Lite0, unit
 
 TAPS = (0, 2, 4, 10)  # blocks of Lite0 at strides 2, 4, 8 and 16
 SSIM_SIDE = 11  # Gaussian window of SSIM, σ = 1.5 (Wang et al., 2004)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from restore.backbone import Lite0
-from restore.expectation import Expectation, working_size
+from restore.features.expectation import Expectation, working_size
+from restore.features.lite0 import Lite0
 from restore.quality.judge_net import TAPS, JudgeNet
 
 ARTIFACT = 0.85  # probability from which a pixel counts: see training/calibrate_judge.py
@@ -28,8 +28,8 @@ class Judgement:
 
     probability: (H, W) float32 in [0, 1], 0 outside the judged region; hole: (H, W) bool, the judged
     region; severity: mean over it of how broken the picture looks, 0 = like a photo; distance: (H, W) float32,
-    expected squared feature distance to what the hole may have held (restore/expectation.py), None where nothing
-    surrounds the judged region; threshold: probability from which a pixel counts as an artifact.
+    expected squared feature distance to what the hole may have held (restore/features/expectation.py), None where
+    nothing surrounds the judged region; threshold: probability from which a pixel counts as an artifact.
     """
 
     probability: NDArray[np.float32]

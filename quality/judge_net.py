@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
+from restore.features.lite0 import Lite0
 
 TAPS = (2, 4, 10)  # strides 4, 8, 16
 SEVERE = 0.9  # feature distance beyond which a cell counts as an artifact

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore.backbone import Lite0
 from restore.errors import InputError
+from restore.features.lite0 import Lite0
 from restore.quality.features import photo_features
 from restore.quality.giqa import GaussianMixture, GmmScore, Space
 

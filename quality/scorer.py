@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore.backbone import Lite0
 from restore.errors import InputError
+from restore.features.lite0 import Lite0
 from restore.quality.scorer_net import CELL, ScorerNet, crop_features
 
 CROP = 128  # pixels a side

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import Lite0
+from restore.features.lite0 import Lite0
 
 TAPS = (0, 2, 4, 10)  # blocks of Lite0, strides 2, 4, 8, 16
 CHANNELS = (16, 24, 40, 112)

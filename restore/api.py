@@ -18,12 +18,11 @@ import numpy as np
 import torch
 
 from restore.assessing import Assessor
-from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import load_weights
 from restore.editing import Instructor, ProposalFiller, ShapeFiller
 from restore.engine import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced, repair
 from restore.errors import Cancelled, InputError, ModelUnavailableError
-from restore.expectation import ExpectationNet
+from restore.features.expectation import ExpectationNet
+from restore.features.lite0 import Lite0, trained_lite0
 from restore.filling import BuiltinFiller, DraftFiller, Filler, Order
 from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.grounder import Grounder
@@ -43,6 +42,7 @@ from restore.quality.judge import Judge, Judgement
 from restore.regions import AnyMask, Region, RegionFinder
 from restore.results import Assessment, InpaintResult, Segmentation, edited
 from restore.settings import Settings
+from restore.weights.store import load_weights
 
 OnPass = Callable[[PassRecord], Any]
 OnStep = Callable[[int, int], Any]

@@ -27,9 +27,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore.backbone import trained_lite0
-from restore.checkpoints import load_weights, manifest
 from restore.errors import InputError
+from restore.features.lite0 import trained_lite0
 from restore.images.decode import SUFFIXES
 from restore.images.mask import load_mask
 from restore.images.photo import load_photo
@@ -41,6 +40,7 @@ from restore.quality.hub_features import FolderNet
 from restore.quality.judge import Judge, Judgement
 from restore.quality.natural import NaturalPhotos
 from restore.quality.scorer import Scorer
+from restore.weights.store import load_weights, manifest
 
 VERSION = 1  # raised when a measure changes, so that remembered numbers are not mixed with new ones
 EDGE = SSIM_SIDE // 2  # pixels at the picture's edge where no SSIM window is centred

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from restore.errors import InputError, ModelUnavailableError
 from restore.grounding.grammar import Instruction
 from restore.grounding.painting import paintable
-from restore.hub import FILES, Located, described, locate
+from restore.hub.cache import FILES, Located, described, locate
 from restore.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.checkpoints import manifest
 from restore.errors import InputError
 from restore.images.mask import mask_box
 from restore.report_pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpeg_uri, outline_uri, profile
+from restore.weights.store import manifest
 
 if TYPE_CHECKING:
     from restore.engine import PassRecord

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.backbone import trained_lite0
-from restore.expectation import Expected
+from restore.features.expectation import Expected
+from restore.features.lite0 import trained_lite0
 from restore.pipelines.builtin import BuiltinPipeline, Strategy, features_at
 from restore.pipelines.shift_map import Features, ShiftMapOptions, offsets, solve
 from restore.pipelines.transforms import SHIFTED

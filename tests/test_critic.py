@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from restore.backbone import Lite0
+from restore.features.lite0 import Lite0
 from restore.quality.full_reference import feature_distance
 from restore.training.critic import Critic, distance, hinge, judged, over
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.backbone import Lite0, unit
-from restore.expectation import TAPS, Expectation, ExpectationNet, Expected
+from restore.features.expectation import TAPS, Expectation, ExpectationNet, Expected
+from restore.features.lite0 import Lite0, unit
 
 
 @pytest.fixture(scope="module")

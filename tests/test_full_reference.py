@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from restore.backbone import Lite0
 from restore.errors import InputError
+from restore.features.lite0 import Lite0
 from restore.quality.full_reference import MS_SSIM_SIDE, SCALES, feature_distance, lpips, ms_ssim, psnr, ssim
 
 

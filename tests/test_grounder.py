@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.fill import Photo
 from benchmarks.new_objects import Fill, new_objects
-from restore.backbone import Lite0
+from restore.features.lite0 import Lite0
 from restore.grounding.grounder import Instance, _components, _outline
 from restore.grounding.segmenter import Segmenter, click_map
 from restore.grounding.vocabulary import Entry

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file, save
 
-from restore import hub
 from restore.cli import main
 from restore.errors import InputError, ModelUnavailableError
+from restore.hub import cache
+from restore.hub.presets import load_preset, presets
 from restore.models import check_models
-from restore.presets import load_preset, presets
 from restore.settings import Settings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -61,7 +61,7 @@ def test_every_preset_says_what_a_user_has_to_know():
         presets()
     )
     for preset in presets().values():
-        assert hub.HUB_ID.match(preset.repo), preset.name
+        assert cache.HUB_ID.match(preset.repo), preset.name
         assert preset.licence != "unknown"
         assert preset.download > 0
         assert preset.memory > 0
@@ -84,7 +84,7 @@ def test_converting_reads_tensors_and_nothing_else(tmp_path):
     torch.save({"a": Evil()}, tmp_path / "evil.bin")
     goal = tmp_path / "good.safetensors"
     assert command("models", "convert", str(tmp_path / "good.bin"), str(goal)).exit_code == 0
-    assert hub.faults(goal) == []
+    assert cache.faults(goal) == []
     assert torch.equal(load_file(goal)["a"], torch.arange(3))
     assert command("models", "convert", str(tmp_path / "good.bin"), str(goal)).exit_code == 2
     result = command("models", "convert", str(tmp_path / "evil.bin"), str(tmp_path / "evil.safetensors"))
@@ -143,7 +143,7 @@ def test_a_missing_model_says_the_one_command_and_exits_4(tmp_path, model, said)
     Image.new("RGB", (64, 48)).save(tmp_path / "photo.png")
     if model == "clipseg":
         with pytest.raises(ModelUnavailableError, match=said[0]):
-            hub.locate(model, "fill")
+            cache.locate(model, "fill")
         return
     for offline in ([], ["--offline"]):
         result = command("inpaint", str(tmp_path / "photo.png"), "--box", "9,9,20,20", "--model", model, *offline)
@@ -168,11 +168,11 @@ def test_missing_grounders_and_judges_exit_4_too(tmp_path):
 def test_what_was_pulled_is_found_by_name_id_and_revision(tmp_path):
     folder = put(tmp_path / "cache")
     for name in ("sd15-inpaint", REPO, f"{REPO}@{COMMIT}", f"sd15-inpaint@{COMMIT}"):
-        assert hub.locate(name).path == folder
+        assert cache.locate(name).path == folder
         assert command("models", "where", name).stdout.strip() == str(folder)
-    assert hub.described(REPO).steps == presets()["sd15-inpaint"].steps  # an id of a preset is the preset
+    assert cache.described(REPO).steps == presets()["sd15-inpaint"].steps  # an id of a preset is the preset
     with pytest.raises(ModelUnavailableError):
-        hub.locate("sd15-inpaint@v2")
+        cache.locate("sd15-inpaint@v2")
     check_models(Settings(model="sd15-inpaint"))
 
 
@@ -213,9 +213,9 @@ def test_verify_finds_damaged_files(tmp_path):
     plain = tmp_path / "plain"
     plain.mkdir()
     (plain / "a.safetensors").write_bytes(save({"a": torch.zeros(3)}))
-    assert hub.faults(plain) == []
+    assert cache.faults(plain) == []
     (plain / "a.safetensors").write_bytes(save({"a": torch.zeros(3)})[:-2])
-    assert "cut short" in hub.faults(plain)[0]
+    assert "cut short" in cache.faults(plain)[0]
 
 
 def test_remove_frees_the_disk_and_never_a_users_own_folder(tmp_path):
@@ -238,7 +238,7 @@ FILES = [
 
 
 def test_only_safetensors_of_one_variant_are_fetched():
-    half, full = hub.wanted(FILES, "fp16"), hub.wanted(FILES)
+    half, full = cache.wanted(FILES, "fp16"), cache.wanted(FILES)
     assert "unet/diffusion_pytorch_model.fp16.safetensors" in half
     assert "unet/diffusion_pytorch_model.safetensors" not in half
     assert "unet/diffusion_pytorch_model.safetensors" in full
@@ -247,9 +247,9 @@ def test_only_safetensors_of_one_variant_are_fetched():
         assert {"vae/diffusion_pytorch_model.safetensors", "tokenizer/merges.txt", "LICENSE"} <= set(files)
         assert {"t5/model-00001-of-00002.safetensors", "t5/model.safetensors.index.json"} <= set(files)
         assert not any(f.endswith((".bin", ".ckpt", ".py")) or f == "model.safetensors" for f in files)
-    assert hub.wanted(["config.json", "model.safetensors"]) == ["config.json", "model.safetensors"]
+    assert cache.wanted(["config.json", "model.safetensors"]) == ["config.json", "model.safetensors"]
     with pytest.raises(ModelUnavailableError, match="no safetensors"):
-        hub.wanted(["config.json", "pytorch_model.bin"])
+        cache.wanted(["config.json", "pytorch_model.bin"])
 
 
 def test_pull_fetches_the_commit_asked_for(tmp_path, monkeypatch):
@@ -263,7 +263,7 @@ def test_pull_fetches_the_commit_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     result = command("models", "pull", "sd15-inpaint@v1")
     assert result.exit_code == 0, result.output
-    assert asked == [(REPO, "v1", hub.wanted(FILES, "fp16"))]
+    assert asked == [(REPO, "v1", cache.wanted(FILES, "fp16"))]
     assert f"{REPO} at {COMMIT}" in result.stdout
     assert "CreativeML Open RAIL-M" in result.stderr
     assert command("models", "where", "sd15-inpaint@v1").exit_code == 0

@@ -13,10 +13,10 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from restore import checkpoints
 from restore.cli import main
 from restore.errors import InputError
 from restore.training.publish import describe, publish, set_scores
+from restore.weights import store
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package of two models: the shipped judge, and `tiny`."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    shutil.copy(checkpoints.FOLDER / "judge.safetensors", folder)
-    models = {"judge": checkpoints.manifest()["judge"]}
+    shutil.copy(store.FOLDER / "judge.safetensors", folder)
+    models = {"judge": store.manifest()["judge"]}
     (folder / "MANIFEST.json").write_text(json.dumps({"models": models}))
-    monkeypatch.setattr(checkpoints, "FOLDER", folder)
+    monkeypatch.setattr(store, "FOLDER", folder)
     _forget()
     publish(make_run(tmp_path / "run"))
     yield folder
@@ -35,8 +35,8 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _forget() -> None:
-    checkpoints.manifest.cache_clear()
-    checkpoints.verified.cache_clear()
+    store.manifest.cache_clear()
+    store.verified.cache_clear()
 
 
 def make_run(folder: Path, **changes: Any) -> Path:
@@ -56,8 +56,8 @@ def test_the_shipped_weights_verify():
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["ok"]
-    assert set(report["models"]) == {p.stem for p in checkpoints.FOLDER.glob("*.safetensors")}
-    assert report["bytes"] == sum(p.stat().st_size for p in checkpoints.FOLDER.glob("*.safetensors")) <= report["limit"]
+    assert set(report["models"]) == {p.stem for p in store.FOLDER.glob("*.safetensors")}
+    assert report["bytes"] == sum(p.stat().st_size for p in store.FOLDER.glob("*.safetensors")) <= report["limit"]
 
 
 def test_one_line_per_model(weights):
@@ -108,7 +108,7 @@ def test_every_difference_is_named_and_exits_4(weights, damage, message):
 
 
 def test_too_many_bytes_exit_4(weights, monkeypatch):
-    monkeypatch.setattr(checkpoints, "LIMIT", 1000)
+    monkeypatch.setattr(store, "LIMIT", 1000)
     result = command("verify")
     assert result.exit_code == 4
     assert "at most 1000 bytes" in result.stderr
@@ -135,15 +135,15 @@ def test_scores_are_listed_once_measured_and_fall_with_new_weights(weights, tmp_
     with pytest.raises(InputError, match="shipped model"):
         set_scores("other", {"auroc": 0.5})
     publish(make_run(tmp_path / "newer", samples=10))
-    entry = checkpoints.manifest()["tiny"]
+    entry = store.manifest()["tiny"]
     assert (entry["scores"], entry["samples"]) == ({}, 10)
 
 
 def test_the_manifest_takes_recipe_samples_and_licences_from_the_run(weights):
-    entry = checkpoints.manifest()["tiny"]
+    entry = store.manifest()["tiny"]
     assert (entry["recipe"], entry["samples"], entry["parameters"]) == ({"lr": 1.0}, 9, 10)
     assert "CC0" in entry["data"]
-    assert torch.equal(checkpoints.load_weights("tiny")["a"], torch.arange(6.0).reshape(2, 3))
+    assert torch.equal(store.load_weights("tiny")["a"], torch.arange(6.0).reshape(2, 3))
 
 
 def test_what_must_not_ship_is_refused(weights, tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from restore.checkpoints import FOLDER, load_weights, manifest, verified
 from restore.errors import ModelUnavailableError
+from restore.weights.store import FOLDER, load_weights, manifest, verified
 
 ROOT = Path(__file__).parents[1]
 LINKS = ("pipelines", "quality", "training", "configs")
@@ -60,22 +60,22 @@ def test_every_shipped_weight_matches_the_manifest():
 
 
 def test_damaged_weights_are_refused(monkeypatch, tmp_path):
-    import restore.checkpoints as checkpoints
+    from restore.weights import store
 
     name = "judge"
     data = bytearray((FOLDER / f"{name}.safetensors").read_bytes())
     data[-1] ^= 1
     (tmp_path / f"{name}.safetensors").write_bytes(data)
     manifest()
-    monkeypatch.setattr(checkpoints, "FOLDER", tmp_path)
-    checkpoints.verified.cache_clear()
+    monkeypatch.setattr(store, "FOLDER", tmp_path)
+    store.verified.cache_clear()
     try:
         with pytest.raises(ModelUnavailableError, match="sha256"):
             verified(name)
         with pytest.raises(ModelUnavailableError, match="no such file"):
             verified("unknown")
     finally:
-        checkpoints.verified.cache_clear()
+        store.verified.cache_clear()
 
 
 def test_importing_the_package_and_its_errors_is_cheap():

@@ -8,14 +8,14 @@ import pytest
 import torch
 from conftest import make_scene
 
-from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import load_weights, manifest
 from restore.errors import InputError
+from restore.features.lite0 import Lite0, trained_lite0
 from restore.quality.scorer import CROP, MOST, Scorer, grid_crops
 from restore.quality.scorer_net import TAPS, CascadedGroupAttention, ScorerNet, crop_features
 from restore.training.distortions import DISTORTIONS, HELD_OUT, LEVELS, TRAINED, distort
 from restore.training.scorer import RUNGS, ScorerTask, ladder_hinge, pairs_in_order, similarity, teacher, to_tensor
 from restore.training.tasks import load_recipe
+from restore.weights.store import load_weights, manifest
 
 
 def make_texture(side: int, seed: int = 0) -> np.ndarray:

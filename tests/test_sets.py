@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from restore.backbone import Lite0
 from restore.errors import InputError
+from restore.features.lite0 import Lite0
 from restore.quality.features import crop_features, hole_windows
 from restore.quality.sets import (
     LinearSVM,

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import restore
-from restore.checkpoints import load_weights
 from restore.errors import InputError
 from restore.grounding.painting import paintable
 from restore.pipelines.draft_net import DraftConfig, DraftNet
@@ -17,6 +16,7 @@ from restore.pipelines.shape_net import ShapeNet
 from restore.pipelines.smooth import push_pull
 from restore.training.scenes import Cutout, common_names
 from restore.training.shape import dice, imprecise, rendered_object, take_draft, view
+from restore.weights.store import load_weights
 
 
 @pytest.fixture(scope="module")

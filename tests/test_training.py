@@ -20,7 +20,6 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from restore.checkpoints import FOLDER
 from restore.cli import main
 from restore.errors import Cancelled, InputError, RestoreError
 from restore.quality.judge_net import SEVERE
@@ -30,6 +29,7 @@ from restore.training.grounder import GrounderTask
 from restore.training.judge import JudgeTask, right_order
 from restore.training.loop import WARM_UP, Task, average, progress_of, rate_factor, run
 from restore.training.tasks import LOOP, RECIPES, TASKS, load_recipe
+from restore.weights.store import FOLDER
 
 RECIPE = LOOP | {"batch": 4, "steps": 20, "report": 4, "lr": 0.1, "ema": 0.9, "seed": 3, "stop_at": 0, "nan_from": 99}
 SMALL_DRAFT = """

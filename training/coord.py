@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import Lite0, trained_lite0
+from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.coord_net import CELL, CODE, CoordConfig, CoordNet
 from restore.quality.full_reference import TAPS, feature_distance
 from restore.training.critic import Critic, judged

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import Lite0, unit
+from restore.features.lite0 import Lite0, unit
 
 PIXELS = -1  # a tap that is the picture itself, 2×2 pixels a cell: Lite0 hardly sees a pattern of single pixels
 CHANNELS = {0: 16, 2: 24, 4: 40, 10: 112, 15: 320, PIXELS: 12}  # of Lite0's blocks at strides 2, 4, 8, 16 and 32

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restore.backbone import Lite0, trained_lite0
+from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.smooth import push_pull
 from restore.quality.full_reference import feature_distance

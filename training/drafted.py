@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from restore.checkpoints import load_weights, manifest
 from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.seams import shrink
 from restore.training.data import Holes, PhotoCache, new_folder, random_crop
+from restore.weights.store import load_weights, manifest
 
 SHARD = 250  # crops a file
 BATCH = 10  # drafted at a time

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import trained_lite0
-from restore.checkpoints import load_weights
-from restore.expectation import TAPS, ExpectationNet
+from restore.features.expectation import TAPS, ExpectationNet
+from restore.features.lite0 import trained_lite0
 from restore.pipelines.draft_net import DraftNet
 from restore.training.data import Holes, PhotoCache, held_out, random_crop
 from restore.training.loop import Task
+from restore.weights.store import load_weights
 
 EVALUATED = 32  # photos
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from restore.backbone import trained_lite0
+from restore.features.lite0 import trained_lite0
 from restore.grounding.segmenter import Segmenter, click_map
 from restore.training.data import Holes, PhotoCache, fingerprint
 from restore.training.loop import Task, write_json

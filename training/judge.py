@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import verified
+from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.builtin import BuiltinPipeline
 from restore.quality.judge_net import SEVERE, STRIDE, JudgeNet, severity
 from restore.training.data import Holes, PhotoCache, held_out
 from restore.training.loop import Task
 from restore.training.make_fills import available, sample, write_shard
+from restore.weights.store import verified
 
 EVALUATED = 16  # held-out photos
 

@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from restore.checkpoints import verified
-from restore.expectation import Expectation
+from restore.features.expectation import Expectation
 from restore.pipelines import seams, shift_map
 from restore.pipelines.builtin import BuiltinPipeline, features_at
 from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.smooth import push_pull
 from restore.training.data import Holes, PhotoCache, random_crop
+from restore.weights.store import verified
 
 SIZE, SHARD = 256, 100
 DRAFT_SIZE = SIZE // 2

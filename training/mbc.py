@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore.backbone import trained_lite0
 from restore.errors import InputError
+from restore.features.lite0 import trained_lite0
 from restore.pipelines.prior_net import PriorConfig, PriorNet
 from restore.quality.features import photo_features
 from restore.quality.giqa import MbcScore

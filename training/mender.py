@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restore.backbone import trained_lite0
+from restore.features.lite0 import trained_lite0
 from restore.pipelines.mender_net import MenderNet
 from restore.quality.full_reference import TAPS, feature_distance
 from restore.training.critic import Critic, judged

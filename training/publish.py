@@ -20,8 +20,8 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from restore import checkpoints
 from restore.errors import InputError, RestoreError
+from restore.weights import store
 
 # Licences of the photos and labels in ../shared/data, by the beginning of a source's name, as stated there.
 LICENCES = {
@@ -52,7 +52,7 @@ def publish(run: Path, licence: str = "Apache-2.0", data: str | None = None) -> 
     if broken:
         raise InputError(f"expected finite weights, got '{broken[0]}' of {run} with NaN or infinity; train again")
     sources = data or describe(record["data"], record["recipe"])
-    path = checkpoints.FOLDER / f"{name}.safetensors"
+    path = store.FOLDER / f"{name}.safetensors"
     draft = path.with_suffix(".tmp")
     save_file(tensors, draft)
     draft.chmod(0o644)
@@ -60,7 +60,7 @@ def publish(run: Path, licence: str = "Apache-2.0", data: str | None = None) -> 
     entry = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
-        "parameters": checkpoints.parameter_count(content),
+        "parameters": store.parameter_count(content),
         "architecture": record["architecture"],
         "licence": licence,
         "recipe": record["recipe"],
@@ -78,10 +78,10 @@ def set_scores(name: str, scores: dict[str, float]) -> None:
 
     For benchmarks only. Raises InputError for an unknown model or a figure that is not finite.
     """
-    checkpoints.manifest.cache_clear()
-    entry = checkpoints.manifest().get(name)
+    store.manifest.cache_clear()
+    entry = store.manifest().get(name)
     if entry is None:
-        raise InputError(f"expected a shipped model, got '{name}' (known: {', '.join(checkpoints.manifest())})")
+        raise InputError(f"expected a shipped model, got '{name}' (known: {', '.join(store.manifest())})")
     for key, value in scores.items():
         if not math.isfinite(value):
             raise InputError(f"expected a finite score, got {key} = {value}; measure again")
@@ -103,14 +103,14 @@ def describe(sources: list[str], recipe: dict[str, Any]) -> str:
 
 
 def _enter(name: str, entry: dict[str, Any]) -> None:
-    path = checkpoints.FOLDER / "MANIFEST.json"
+    path = store.FOLDER / "MANIFEST.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"models": {}}
     content["models"][name] = entry
     draft = path.with_suffix(".tmp")
     draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(draft, path)
-    checkpoints.manifest.cache_clear()
-    checkpoints.verified.cache_clear()
+    store.manifest.cache_clear()
+    store.verified.cache_clear()
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.backbone import trained_lite0, unit
+from restore.features.lite0 import trained_lite0, unit
 from restore.quality.scorer_net import CELL, ScorerNet, cell_statistics, crop_features
 from restore.training.data import PhotoCache
 from restore.training.distortions import LEVELS, TRAINED, distort

@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from restore.backbone import Lite0, trained_lite0
-from restore.checkpoints import load_weights
+from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig
 from restore.pipelines.instruct_net import BUCKETS, token_ids
 from restore.pipelines.shape_net import SIGMA_PURE, ShapeNet
@@ -28,6 +27,7 @@ from restore.training.critic import WIDTH, Critic, distance, hinge, over
 from restore.training.loop import Task
 from restore.training.scenes import Cutout, common_names, find_objects, load_objects
 from restore.training.shapes import cover, random_scene, render
+from restore.weights.store import load_weights
 
 RGB = NDArray[np.uint8]
 Mask = NDArray[np.uint8]

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restore.backbone import trained_lite0
 from restore.errors import InputError
+from restore.features.lite0 import trained_lite0
 from restore.quality.features import photo_features
 from restore.quality.giqa import LEAST_ROWS, GmmScore
 from restore.quality.natural import mixture

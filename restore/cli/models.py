@@ -35,9 +35,9 @@ def list_models(as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from restore.checkpoints import manifest
-    from restore.hub import cache_entries, cached
-    from restore.presets import presets
+    from restore.hub.cache import cache_entries, cached
+    from restore.hub.presets import presets
+    from restore.weights.store import manifest
 
     here = {p.name: cached(p.repo, p.revision, p.file) for p in presets().values()}
     cache: list[dict[str, Any]] = [
@@ -74,12 +74,12 @@ def pull(name: str, offline: bool) -> None:
     restore models pull sd15-inpaint
     restore models pull owner/model@0123abc
     """
-    from restore import hub
+    from restore.hub import cache
 
-    preset = hub.described(name)
+    preset = cache.described(name)
     size = f"{preset.download:g} GB, " if preset.download else ""
     click.echo(f"restore: {preset.name}: {size}licence: {preset.licence}", err=True)
-    for repo, commit, folder in hub.pull(name, offline=offline):
+    for repo, commit, folder in cache.pull(name, offline=offline):
         click.echo(f"{repo} at {commit}: {folder}")
 
 
@@ -91,7 +91,7 @@ def where(name: str) -> None:
     \b
     restore models where sd15-inpaint
     """
-    from restore.hub import locate
+    from restore.hub.cache import locate
 
     located = locate(name)
     for path in (located.path, *located.also):
@@ -106,9 +106,9 @@ def remove(name: str) -> None:
     \b
     restore models remove sd15-inpaint
     """
-    from restore import hub
+    from restore.hub import cache
 
-    click.echo(f"{name}: {hub.remove(name) / 1e9:.2f} GB freed")
+    click.echo(f"{name}: {cache.remove(name) / 1e9:.2f} GB freed")
 
 
 @models.command()
@@ -127,7 +127,7 @@ def verify(name: str | None, as_json: bool) -> None:
     if name is not None:
         _verify_pulled(name, as_json)
         return
-    from restore.checkpoints import FOLDER, LIMIT, problems, shipped
+    from restore.weights.store import FOLDER, LIMIT, problems, shipped
 
     found = {name: problems(name) for name in shipped()}
     total = sum(path.stat().st_size for path in FOLDER.glob("*.safetensors"))
@@ -177,7 +177,7 @@ def convert(checkpoint: str, goal: str, head_channels: int, schedule: str) -> No
 
 
 def _verify_pulled(name: str, as_json: bool) -> None:
-    from restore.hub import faults, locate
+    from restore.hub.cache import faults, locate
 
     located = locate(name)
     found = [fault for path in (located.path, *located.also) for fault in faults(path)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .grounder import Grounder, Image, Instance
-from .vocabulary import Vocabulary
+from restore.grounding.grounder import Grounder, Image, Instance
+from restore.grounding.vocabulary import Vocabulary
 
 
 class ObjectFinder(Protocol):

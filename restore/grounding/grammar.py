@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from ..errors import InputError
-from .nouns import MEASURES, singulars
+from restore.errors import InputError
+from restore.grounding.nouns import MEASURES, singulars
 
 MAX_LENGTH = 200
 EXAMPLE = 'for example "remove the cat on the left"'

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore.backbone import Lite0
+from restore.features.lite0 import Lite0
 from restore.grounding.segmenter import Features, Segmenter, click_map
 
 SIDE = 512  # long side of the first look

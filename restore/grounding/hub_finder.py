@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from .finder import ObjectFinder
-from .grounder import Image, Instance, Mask
-from .hub_models import MASK, Loaded, Named, Scored, prompted
+from restore.errors import InputError
+from restore.grounding.finder import ObjectFinder
+from restore.grounding.grounder import Image, Instance, Mask
+from restore.grounding.hub_models import MASK, Loaded, Named, Scored, prompted
 
 FOUND = 0.3  # least score of an object that counts as found
 SAME = 0.6  # boxes and masks overlapping this much (IoU) are one object

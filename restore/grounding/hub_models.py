@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ModelUnavailableError
-from ..hub import quiet
-from .grounder import Image, Mask
+from restore.errors import ModelUnavailableError
+from restore.grounding.grounder import Image, Mask
+from restore.hub.cache import quiet
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])

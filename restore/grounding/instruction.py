@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .grammar import Instruction, Relation, Selector, parse
-from .selection import Candidate, select
+from restore.grounding.grammar import Instruction, Relation, Selector, parse
+from restore.grounding.selection import Candidate, select
 
 __all__ = ["Candidate", "Instruction", "Relation", "Selector", "parse", "select"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..errors import InputError
-from .grammar import Relating
+from restore.errors import InputError
+from restore.grounding.grammar import Relating
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import InputError
-from .grammar import Instruction, Order, Relating, Selector, Side
+from restore.errors import InputError
+from restore.grounding.grammar import Instruction, Order, Relating, Selector, Side
 
 NEAR = 0.5  # boxes closer than this times their mean side are near each other
 FOREGROUND_SHARE = 0.5  # of the largest instance's area: smaller ones are in the background …

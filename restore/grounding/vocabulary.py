@@ -16,8 +16,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import TypedDict
 
-from ..errors import ObjectNotFoundError
-from .nouns import MEASURES, singulars
+from restore.errors import ObjectNotFoundError
+from restore.grounding.nouns import MEASURES, singulars
 
 TABLE = "vocabulary.json.gz"
 SUGGESTIONS = 3

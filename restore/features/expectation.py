@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from restore.backbone import Lite0, unit
+from restore.features.lite0 import Lite0, unit
 
 SIDE = 256  # long side at which a window is looked at
 KEPT = 8  # expectations remembered: one for every window of a photo, whatever the number of its fills

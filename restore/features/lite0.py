@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.checkpoints import load_weights
+from restore.weights.store import load_weights
 
 # (expansion, kernel, stride, out channels, repeats) of the seven stages.
 STAGES = (

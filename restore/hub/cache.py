@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from restore.errors import InputError, ModelUnavailableError
-from restore.presets import Preset, load_preset, preset_named, presets, unknown
+from restore.hub.presets import Preset, load_preset, preset_named, presets, unknown
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:@[\w./-]+)?$")
 SHA256 = re.compile(r"[0-9a-f]{64}")

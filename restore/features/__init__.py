@@ -1,0 +1,1 @@
+"""The networks that both fillers and judges look through."""

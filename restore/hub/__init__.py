@@ -1,0 +1,1 @@
+"""Other people's models: presets, the download cache, what is on this machine."""
