@@ -33,9 +33,9 @@ from tqdm import tqdm
 from benchmarks import rivals
 from benchmarks.fill import Photo, load, read, tensor
 from restore import Engine
-from restore.engine import SIDE, areas_of
+from restore.edit.fillers import BuiltinFiller, DraftFiller, Order
+from restore.edit.loop import SIDE, areas_of
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.filling import BuiltinFiller, DraftFiller, Order
 from restore.pipelines.builtin import BuiltinPipeline
 from restore.pipelines.coord_net import CoordNet
 from restore.quality.full_reference import feature_distance

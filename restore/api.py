@@ -18,28 +18,28 @@ import numpy as np
 import torch
 
 from restore.assessing import Assessor
-from restore.editing import Instructor, ProposalFiller, ShapeFiller
-from restore.engine import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced, repair
+from restore.edit.choose import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
+from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler, Order
+from restore.edit.find import AnyMask, Region, RegionFinder
+from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
+from restore.edit.lifting import find_region
+from restore.edit.loop import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced, repair
+from restore.edit.presence import Presence, copied_from, presence
 from restore.errors import Cancelled, InputError, ModelUnavailableError
 from restore.features.expectation import ExpectationNet
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.filling import BuiltinFiller, DraftFiller, Filler, Order
 from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.grounder import Grounder
 from restore.grounding.instruction import parse
 from restore.images.huge import AnyPhoto, HugePhoto, open_photo
 from restore.images.mask import check_point, load_mask
 from restore.images.photo import Photo, load_photo, photo_from_array
-from restore.lifting import find_region
-from restore.models import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
 from restore.pipelines.builtin import BuiltinPipeline
 from restore.pipelines.coord_net import CoordNet
 from restore.pipelines.draft_net import DraftNet
 from restore.pipelines.instruct import InstructPipeline
 from restore.pipelines.shape import ShapePipeline
-from restore.presence import Presence, copied_from, presence
 from restore.quality.judge import Judge, Judgement
-from restore.regions import AnyMask, Region, RegionFinder
 from restore.results import Assessment, InpaintResult, Segmentation, edited
 from restore.settings import Settings
 from restore.weights.store import load_weights

@@ -28,7 +28,7 @@ from restore.report_pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpe
 from restore.weights.store import manifest
 
 if TYPE_CHECKING:
-    from restore.engine import PassRecord
+    from restore.edit.loop import PassRecord
     from restore.results import InpaintResult
 
 PHOTO_SIDE = 1600  # long side of the pictures in the slider, pixels

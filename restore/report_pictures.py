@@ -15,7 +15,7 @@ from restore.images.mask import mask_box
 from restore.images.windows import shrunk
 
 if TYPE_CHECKING:
-    from restore.engine import Area
+    from restore.edit.loop import Area
     from restore.images.huge import AnyPhoto
     from restore.quality.judge import Judgement
 

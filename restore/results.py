@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.engine import Area, Mask, Outcome, PassRecord, rendered
+from restore.edit.loop import Area, Mask, Outcome, PassRecord, rendered
+from restore.edit.presence import Presence
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
 from restore.images.huge import AnyPhoto, HugePhoto, save_any
 from restore.images.mask import mask_box
 from restore.images.photo import to_kind
-from restore.presence import Presence
 from restore.settings import Settings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.engine import Area, Candidate, areas_of, reduced, rendered, repair
+from restore.edit.loop import Area, Candidate, areas_of, reduced, rendered, repair
 from restore.pipelines.enlarge import enlarged
 from restore.pipelines.transforms import SHIFTED
 from restore.quality.judge import Judgement

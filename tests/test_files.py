@@ -17,8 +17,8 @@ from torch import nn
 
 from restore import Engine
 from restore.cli import main
+from restore.edit.choose import settings_for
 from restore.errors import InputError, ModelUnavailableError
-from restore.models import settings_for
 from restore.pipelines.file_inpaint import FilePainter
 from restore.quality.hub_features import FolderNet
 from restore.quality.judge import Judgement

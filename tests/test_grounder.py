@@ -10,12 +10,12 @@ import torch
 
 from benchmarks.fill import Photo
 from benchmarks.new_objects import Fill, new_objects
+from restore.edit.find import RegionFinder
 from restore.features.lite0 import Lite0
 from restore.grounding.grounder import Instance, _components, _outline
 from restore.grounding.segmenter import Segmenter, click_map
 from restore.grounding.vocabulary import Entry
 from restore.images.photo import photo_from_array
-from restore.regions import RegionFinder
 from restore.training.grounder import countable, segmentation_loss
 from restore.training.scenes import Cutout, Scene, _paste_group
 

@@ -17,12 +17,12 @@ from PIL import Image
 
 from restore import Engine
 from restore.cli import main
+from restore.edit.choose import open_finder
 from restore.errors import InputError, ModelUnavailableError
 from restore.grounding import hub_models
 from restore.grounding.grounder import Instance
 from restore.grounding.hub_finder import HubFinder
 from restore.grounding.hub_models import MODELS, Loaded, clipseg, grounding_dino, load, owlv2, prompted, sam3
-from restore.models import open_finder
 from restore.settings import Settings
 
 CPU = torch.device("cpu")

@@ -18,12 +18,12 @@ from PIL import Image
 
 from restore import Engine
 from restore.cli import main
-from restore.engine import Area, areas_of
+from restore.edit.choose import open_filler, settings_for
+from restore.edit.fillers import Order
+from restore.edit.hub_filler import BACKGROUND, PainterFiller
+from restore.edit.loop import Area, areas_of
 from restore.errors import Cancelled, ModelUnavailableError
-from restore.filling import Order
 from restore.grounding.instruction import parse
-from restore.hub_filling import BACKGROUND, PainterFiller
-from restore.models import open_filler, settings_for
 from restore.pipelines.hub_inpaint import HubPainter, Sampling, open_pipeline
 from restore.settings import Settings
 

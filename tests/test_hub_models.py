@@ -15,10 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save
 
 from restore.cli import main
+from restore.edit.choose import check_models
 from restore.errors import InputError, ModelUnavailableError
 from restore.hub import cache
 from restore.hub.presets import load_preset, presets
-from restore.models import check_models
 from restore.settings import Settings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

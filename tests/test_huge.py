@@ -18,14 +18,14 @@ from PIL import Image
 
 from restore import Engine
 from restore.cli import main
+from restore.edit.find import Region
+from restore.edit.lifting import find_region
 from restore.errors import InputError
 from restore.grounding.instruction import parse
 from restore.images import huge, tiff_tiles
 from restore.images.huge import HugePhoto, open_photo
 from restore.images.mask import load_mask, save_mask
 from restore.images.photo import Photo, load_photo
-from restore.lifting import find_region
-from restore.regions import Region
 
 FAST = {"passes": 1, "candidates": 1}
 SCENE = make_scene(150, 210)

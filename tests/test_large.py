@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from restore import Engine
-from restore.filling import BuiltinFiller, DraftFiller
+from restore.edit.fillers import BuiltinFiller, DraftFiller
+from restore.edit.find import PENALTY, Region
 from restore.images.photo import photo_from_array
 from restore.images.windows import Window
-from restore.regions import PENALTY, Region
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import make_scene
 
-from restore.engine import Area, Mask, areas_of
+from restore.edit.fillers import Order
+from restore.edit.hub_filler import BACKGROUND, PainterFiller, words_for
+from restore.edit.loop import Area, Mask, areas_of
 from restore.errors import ModelUnavailableError
-from restore.filling import Order
 from restore.grounding.instruction import parse
-from restore.hub_filling import BACKGROUND, PainterFiller, words_for
 from restore.pipelines.hub_inpaint import HubPainter, Sampling
 from restore.pipelines.memory import LAYERS, MODEL, SLICES, TILES, WHOLE, Memory, dtype_for, placement
 from restore.pipelines.seam_match import around, matched, native_shape, shrunk

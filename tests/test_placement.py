@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from restore.edit.find import RegionFinder
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
 from restore.grounding.placement import room
 from restore.images.photo import photo_from_array
-from restore.regions import RegionFinder
 
 MAN = (100, 100, 40, 90)  # √(w·h) = 60
 SIZE = (300, 260)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.engine import Area
+from restore.edit.loop import Area
+from restore.edit.presence import GONE, Presence, copied_from, presence
 from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
 from restore.images.windows import Window
 from restore.pipelines.transforms import MIRRORED, SHIFTED
-from restore.presence import GONE, Presence, copied_from, presence
 
 
 class RedFinder:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from restore.api import InpaintResult
-from restore.engine import Area, Outcome, PassRecord
+from restore.edit.loop import Area, Outcome, PassRecord
 from restore.errors import InputError
 from restore.images.photo import photo_from_array
 from restore.images.windows import Window, windows

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from restore.edit.choose import settings_for
 from restore.errors import InputError
-from restore.models import settings_for
 from restore.settings import Settings, load_settings
 
 

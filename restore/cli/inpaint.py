@@ -119,7 +119,7 @@ def refine(image: str, mask: str | None, **options: Any) -> None:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
-    from restore.models import check_models, settings_for
+    from restore.edit.choose import check_models, settings_for
 
     names = ("seed", "passes", "par", "candidates", "steps", "model", "grounder", "judge", "device")
     changes = {name: options[name] for name in names} | {"offline": options["offline"] or None}
@@ -135,11 +135,11 @@ def _run(
     options: dict[str, Any],
 ) -> None:
     """Check everything that can be checked without models, run, then write."""
+    from restore.edit.choose import check_instruction
     from restore.grounding.instruction import parse
     from restore.images.huge import check_goal, open_photo
     from restore.images.mask import load_mask
     from restore.images.photo import check_output, default_output
-    from restore.models import check_instruction
     from restore.report import check_report
 
     settings = _settings(options)

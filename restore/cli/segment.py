@@ -31,7 +31,7 @@ def segment(
     if output is not None:
         check_output(output, overwrite=overwrite)
     photo = load_photo(image)
-    from restore.models import check_models, settings_for
+    from restore.edit.choose import check_models, settings_for
 
     settings = settings_for(None, grounder=grounder, device=device)
     check_models(settings)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.engine import Image, Mask, reduced
+from restore.edit.loop import Image, Mask, reduced
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.finder import EmbeddedFinder, ObjectFinder
 from restore.grounding.grounder import Grounder, Instance

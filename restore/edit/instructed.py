@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import torch
 
-from restore.engine import Area, Candidate, Mask, reduced, working_shape
+from restore.edit.fillers import Filler, Order, as_tensor, pasted
+from restore.edit.find import AnyMask, Region, given_mask
+from restore.edit.loop import Area, Candidate, Mask, reduced, working_shape
 from restore.errors import InputError, ObjectNotFoundError
-from restore.filling import Filler, Order, as_tensor, pasted
 from restore.grounding.instruction import parse
 from restore.grounding.painting import paintable
 from restore.images.huge import AnyPhoto
@@ -19,7 +20,6 @@ from restore.images.mask import check_mask, mask_box
 from restore.images.windows import Window
 from restore.pipelines.instruct import InstructPipeline
 from restore.pipelines.shape import ShapePipeline
-from restore.regions import AnyMask, Region, given_mask
 
 BOX = 0.95  # share of its bounding box from which a mask is a box
 FINE = 0.25  # precision of any other mask

@@ -8,12 +8,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from restore.engine import Mask
+from restore.edit.find import AnyMask, Region, given_mask
+from restore.edit.loop import Mask
 from restore.images.huge import AnyPhoto
 from restore.images.mask import check_mask, check_point
 from restore.images.photo import Photo
 from restore.images.windows import shrunk
-from restore.regions import AnyMask, Region, given_mask
 
 Find = Callable[[AnyPhoto, str | None, AnyMask, Sequence[int] | None, Sequence[int] | None], Region]
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from restore.engine import SIDE, Area, Candidate, Image, Mask
+from restore.edit.loop import SIDE, Area, Candidate, Image, Mask
 from restore.grounding.instruction import Instruction
 from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
 from restore.pipelines.coord_net import CODE, CoordNet

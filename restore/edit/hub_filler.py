@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from restore.engine import SIDE, Area, Candidate, Mask
-from restore.filling import Order, pasted
+from restore.edit.fillers import Order, pasted
+from restore.edit.loop import SIDE, Area, Candidate, Mask
 from restore.grounding.instruction import Instruction
 from restore.pipelines.hub_inpaint import Painter
 from restore.pipelines.seam_match import around, changed, grown, matched, native_shape, shrunk

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from restore.engine import Area, Mask
+from restore.edit.loop import Area, Mask
 from restore.errors import ObjectNotFoundError
 from restore.grounding.finder import ObjectFinder
 from restore.pipelines.transforms import NONE, Transforms

@@ -17,7 +17,7 @@ from restore.settings import Settings, load_settings
 if TYPE_CHECKING:
     import torch
 
-    from restore.filling import Filler
+    from restore.edit.fillers import Filler
     from restore.grounding.finder import ObjectFinder
     from restore.quality.judge import Judgement
 
@@ -120,7 +120,7 @@ def _judge_file(name: str) -> Path:
 
 
 def _open_painter(located: Located, device: torch.device) -> Filler:
-    from restore.hub_filling import PainterFiller
+    from restore.edit.hub_filler import PainterFiller
     from restore.pipelines.file_inpaint import FilePainter
     from restore.pipelines.hub_inpaint import HubPainter, Sampling, open_pipeline
     from restore.pipelines.memory import dtype_for

@@ -1,0 +1,1 @@
+"""Repainting part of a photo: find where, fill, judge, repeat."""
