@@ -15,7 +15,7 @@ from restore.errors import Cancelled, InputError, ModelUnavailableError, ObjectN
 
 if TYPE_CHECKING:
     from restore.api import Assessment, Engine, InpaintResult, Segmentation, assess, inpaint, refine, segment
-    from restore.enhancing import EnhanceResult, enhance
+    from restore.enhancement.task import EnhanceResult, enhance
 
 _LAZY = ("Assessment", "Engine", "InpaintResult", "Segmentation", "assess", "inpaint", "refine", "segment")
 _LAZY_ENHANCING = ("EnhanceResult", "enhance")
@@ -43,5 +43,5 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module("restore.api"), name)
     if name in _LAZY_ENHANCING:
-        return getattr(import_module("restore.enhancing"), name)
+        return getattr(import_module("restore.enhancement.task"), name)
     raise AttributeError(f"module 'restore' has no attribute '{name}'")

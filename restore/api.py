@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from restore.assessing import Assessor
 from restore.edit.choose import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler, Order
 from restore.edit.find import AnyMask, Region, RegionFinder
@@ -34,6 +33,7 @@ from restore.grounding.instruction import parse
 from restore.images.huge import AnyPhoto, HugePhoto, open_photo
 from restore.images.mask import check_point, load_mask
 from restore.images.photo import Photo, load_photo, photo_from_array
+from restore.measure.pictures import Assessor
 from restore.pipelines.builtin import BuiltinPipeline
 from restore.pipelines.coord_net import CoordNet
 from restore.pipelines.draft_net import DraftNet

@@ -73,7 +73,7 @@ class InpaintResult:
 
     def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write one self-contained HTML page about this result."""
-        from restore.report import write_report
+        from restore.reports.edit import write_report
 
         write_report(self, Path(path), overwrite=overwrite)
 

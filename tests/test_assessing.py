@@ -20,11 +20,11 @@ from click.testing import CliRunner, Result
 from conftest import make_scene
 from PIL import Image
 
-import restore.assessing as assessing
-from restore.assessing import Assessor, Item, Memory, assess_files, find_images, partner
+import restore.measure.pictures as assessing
 from restore.cli import main
 from restore.cli.rank import add_overall
 from restore.errors import InputError
+from restore.measure.pictures import Assessor, Item, Memory, assess_files, find_images, partner
 from restore.quality.catalogue import OF_SETS, PER_IMAGE
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.comparing import PictureSet, comparison, set_differences, set_scores
 from restore.errors import InputError
+from restore.measure.sets import PictureSet, comparison, set_differences, set_scores
 from restore.quality.catalogue import OF_SETS
 
 D = 4

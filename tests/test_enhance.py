@@ -14,7 +14,7 @@ from PIL import Image
 import restore
 from restore.cli import main
 from restore.cli.enhance import TASKS as CLI_TASKS
-from restore.enhancing import enhance
+from restore.enhancement.task import enhance
 from restore.pipelines.degradations import Blur
 from restore.pipelines.denoiser import GaussianPrior
 from restore.pipelines.jpeg import Jpeg, estimate_quality

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 import restore
-from restore import enhance_loop
 from restore.cli import main
-from restore.enhance_loop import Critic, Loop, to_bytes, worst
-from restore.enhancing import enhance
+from restore.enhancement import loop
+from restore.enhancement.loop import Critic, Loop, to_bytes, worst
+from restore.enhancement.task import enhance
 from restore.pipelines import tasks
 from restore.pipelines.degradations import Blur, Compose, Downsample
 from restore.pipelines.denoiser import GaussianPrior
@@ -92,7 +92,7 @@ def test_the_worst_windows_come_first_and_are_few():
     bad = np.zeros((1000, 1000), np.float32)
     bad[:40, :40], bad[900:, 900:] = 1, 1
     chosen = worst(Judgement(bad, np.ones_like(bad, bool), 0.0), 16)
-    assert 2 <= len(chosen) <= enhance_loop.MOST
+    assert 2 <= len(chosen) <= loop.MOST
     assert chosen[0][1].stop == chosen[0][2].stop == 1000
     assert all(b.start % 16 == 0 for box in chosen for b in box[1:])
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from restore.enhancing import enhance
+from restore.enhancement.task import enhance
 from restore.errors import ModelUnavailableError
 from restore.pipelines.hub_prior import DiffusersPrior, load_prior, prior_from_weights
 from restore.pipelines.prior_net import PriorConfig, PriorNet

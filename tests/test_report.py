@@ -21,8 +21,8 @@ from restore.errors import InputError
 from restore.images.photo import photo_from_array
 from restore.images.windows import Window, windows
 from restore.quality.judge import Judgement
-from restore.report import check_report, report_page, write_report
-from restore.report_pictures import CROP_SIDE, HOLE_LINE, artifact_map, close_up, outline_uri
+from restore.reports.edit import check_report, report_page, write_report
+from restore.reports.pictures import CROP_SIDE, HOLE_LINE, artifact_map, close_up, outline_uri
 from restore.settings import Settings
 
 VOID = {"meta", "img", "input", "br", "link"}

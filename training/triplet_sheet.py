@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from restore.report import write_text
-from restore.report_pictures import jpeg_uri, outline_uri
+from restore.reports.edit import write_text
+from restore.reports.pictures import jpeg_uri, outline_uri
 from restore.training.shards import read_shards
 
 MOST_SAMPLES = 60  # shown, evenly spread
@@ -24,7 +24,7 @@ SIDE, PICTURE_BYTES = 320, 24_000  # long side in pixels; JPEG before base64
 
 def write_sheet(folder: Path, stats: dict[str, Any], path: Path) -> None:
     """Write the page about the shards in `folder` to `path`. Raises InputError if the disk refuses."""
-    template = Template(files("restore").joinpath("templates/triplets.html").read_text(encoding="utf-8"))
+    template = Template(files("restore.reports").joinpath("templates/triplets.html").read_text(encoding="utf-8"))
     shown = min(MOST_SAMPLES, stats["accepted"])
     facts = {
         "Triplets": stats["accepted"],

@@ -17,7 +17,7 @@ import numpy as np
 
 from restore.errors import InputError
 from restore.grounding.instruction import parse
-from restore.report import write_text
+from restore.reports.edit import write_text
 from restore.training.annotations import VOC_CLASSES, Annotated, Record, Rejected, load
 from restore.training.removals import RemovalOptions, Remover, Triplet
 from restore.training.shards import Entry, Log, ShardWriter, sample_files, shard_name

@@ -24,7 +24,7 @@ from restore.cli.measuring import (
 )
 
 if TYPE_CHECKING:
-    from restore.assessing import Assessor, Item
+    from restore.measure.pictures import Assessor, Item
 
 SCHEMA = "restore.assess/1"
 LEAST_REFERENCES = 8  # pictures that GIQA needs to know what the reference set looks like
@@ -49,7 +49,7 @@ def assess(
     restore assess edited.png --mask mask.png
     restore assess outputs/ --reference originals/ --html report.html --csv scores.csv --json
     """
-    from restore.assessing import Item, find_images, partner
+    from restore.measure.pictures import Item, find_images, partner
 
     check_outputs(options)
     found = find_images([Path(image) for image in images])
@@ -98,7 +98,7 @@ def _check_pairs(items: list[Item], masks: Path | None, references: Path | None)
 
 def _is_set(references: Path | None) -> bool:
     """Are these enough pictures to be a set, not only truths?"""
-    from restore.assessing import find_images
+    from restore.measure.pictures import find_images
 
     return references is not None and references.is_dir() and len(find_images([references])) >= LEAST_REFERENCES
 
@@ -112,7 +112,7 @@ def _write_page(
     assessor: Assessor,
     items: list[Item],
 ) -> None:
-    from restore.suite_report import Page, number
+    from restore.reports.suite import Page, number
 
     worst = min(rows, key=lambda row: row["quality"])
     page = Page(

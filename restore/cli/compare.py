@@ -23,8 +23,8 @@ from restore.cli.measuring import (
 )
 
 if TYPE_CHECKING:
-    from restore.assessing import Assessor, Item, Record
-    from restore.comparing import PictureSet, SetScore
+    from restore.measure.pictures import Assessor, Item, Record
+    from restore.measure.sets import PictureSet, SetScore
 
 SCHEMA = "restore.compare/1"
 
@@ -54,7 +54,7 @@ def compare(
     restore compare ours/ theirs/ --reference originals/ --html report.html
     restore compare outputs/ --reference photos/ --features inception=inception.onnx --json
     """
-    from restore.comparing import comparison
+    from restore.measure.sets import comparison
 
     check_outputs(options)
     roots = [Path(folder) for folder in (reference, *folders)]
@@ -84,7 +84,7 @@ def _scored(
     """(the sets, the reference first; the scores of each of the others in all feature networks)."""
     from tqdm import tqdm
 
-    from restore.comparing import set_scores
+    from restore.measure.sets import set_scores
 
     scored: list[dict[str, SetScore]] = [{} for _ in labels]
     sets: list[PictureSet] = []
@@ -121,8 +121,8 @@ def _labels(folders: list[Path]) -> list[str]:
 
 def _plans(roots: list[Path]) -> list[list[Item]]:
     """What to measure, by folder, the reference first; pictures with a reference of their name get it as truth."""
-    from restore.assessing import Item, find_images
     from restore.errors import InputError
+    from restore.measure.pictures import Item, find_images
 
     plans: list[list[Item]] = []
     truths: dict[str, Path] = {}
@@ -161,8 +161,8 @@ def _common(paths: list[Path]) -> str:
 def _picture_set(label: str, records: dict[str, Record], net: str) -> PictureSet:
     import numpy as np
 
-    from restore.comparing import PictureSet
     from restore.errors import InputError
+    from restore.measure.sets import PictureSet
 
     if not records:
         raise InputError(f"{label}: expected readable pictures, got none")
@@ -173,8 +173,8 @@ def _picture_set(label: str, records: dict[str, Record], net: str) -> PictureSet
 
 def _tables(report: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
     """The sets' scores, then the differences, as text."""
-    from restore.comparing import measure_of
-    from restore.suite_report import number
+    from restore.measure.sets import measure_of
+    from restore.reports.suite import number
 
     def cell(found: dict[str, Any] | None) -> str:
         if found is None or found["value"] is None:
@@ -200,8 +200,8 @@ def _tables(report: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]
 
 def _means(rows: list[dict[str, Any]], labels: list[str]) -> tuple[str, list[str], list[list[str]]]:
     """Mean of every per-picture score, a column per set."""
-    from restore.comparing import measure_of
-    from restore.suite_report import number
+    from restore.measure.sets import measure_of
+    from restore.reports.suite import number
 
     summaries = [summary_of([row for row in rows if row["set"] == label]) for label in labels]
     keys = list(dict.fromkeys(key for summary in summaries for key in summary))
@@ -216,7 +216,7 @@ def _means(rows: list[dict[str, Any]], labels: list[str]) -> tuple[str, list[str
 
 
 def _page(report: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
-    from restore.suite_report import Page
+    from restore.reports.suite import Page
 
     sets = report["sets"]
     facts = {"Reference": f"{report['reference']['n']} pictures"}

@@ -12,7 +12,7 @@ import click
 from restore.errors import InputError
 
 if TYPE_CHECKING:
-    from restore.enhancing import EnhanceResult
+    from restore.enhancement.task import EnhanceResult
 
 TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg", "compose")
 
@@ -91,7 +91,7 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     """
     from restore.images.mask import load_mask
     from restore.images.photo import check_output, default_output, load_photo
-    from restore.report import check_report
+    from restore.reports.edit import check_report
 
     if options["task"] != "hdr" and len(images) != 1:
         raise InputError(f"expected one photo for {options['task']}, got {len(images)}; only hdr takes several")
@@ -106,7 +106,7 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
         options["mask"] = load_mask(options["mask"], photos[0].size)
     from tqdm import tqdm
 
-    from restore.enhancing import enhance as run
+    from restore.enhancement.task import enhance as run
 
     with tqdm(total=None, desc="steps", unit="step", file=sys.stderr, disable=None, leave=False) as bar:
 

@@ -140,7 +140,7 @@ def _run(
     from restore.images.huge import check_goal, open_photo
     from restore.images.mask import load_mask
     from restore.images.photo import check_output, default_output
-    from restore.report import check_report
+    from restore.reports.edit import check_report
 
     settings = _settings(options)
     if region.get("prompt") is not None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from restore.assessing import Assessor, Item, Memory, Record
+    from restore.measure.pictures import Assessor, Item, Memory, Record
     from restore.quality.giqa import MbcScore
-    from restore.suite_report import Page
+    from restore.reports.suite import Page
 
 
 def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,7 +48,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_outputs(options: dict[str, Any]) -> None:
     """Before any work: can the files that were asked for be written?"""
-    from restore.report import check_report
+    from restore.reports.edit import check_report
 
     for name in ("csv_file", "html_file"):
         if options[name] is not None:
@@ -56,7 +56,7 @@ def check_outputs(options: dict[str, Any]) -> None:
 
 
 def open_memory(options: dict[str, Any]) -> Memory:
-    from restore.assessing import Memory, default_memory
+    from restore.measure.pictures import Memory, default_memory
 
     if options["no_cache"]:
         return Memory(None)
@@ -66,8 +66,8 @@ def open_memory(options: dict[str, Any]) -> Memory:
 def open_assessor(options: dict[str, Any], nets: Sequence[str] = ()) -> Assessor:
     """nets: NAME=FILE.onnx or NAME=FOLDER each. Raises InputError for other forms."""
     from restore.api import device_named
-    from restore.assessing import Assessor
     from restore.errors import InputError
+    from restore.measure.pictures import Assessor
     from restore.quality.features import OnnxNet
     from restore.quality.hub_features import FolderNet
 
@@ -101,7 +101,7 @@ def run_over(
     """Measure all items behind one progress bar on stderr."""
     from tqdm import tqdm
 
-    from restore.assessing import assess_files
+    from restore.measure.pictures import assess_files
 
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = options["jobs"] or cpus
@@ -147,7 +147,7 @@ def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def write_csv(path: str | None, rows: Sequence[dict[str, Any]], overwrite: bool) -> None:
-    from restore.report import write_text
+    from restore.reports.edit import write_text
 
     if path is None:
         return
@@ -170,8 +170,8 @@ def finish(ctx: click.Context, failed: Sequence[dict[str, str]]) -> None:
 
 
 def write_html(page: Page, options: dict[str, Any], assessor: Assessor, items: Sequence[Item]) -> None:
-    from restore.report import write_text
-    from restore.suite_report import suite_page
+    from restore.reports.edit import write_text
+    from restore.reports.suite import suite_page
 
     text = suite_page(page, _overlay(assessor, items))
     write_text(text, Path(options["html_file"]), overwrite=options["overwrite"])
@@ -206,7 +206,7 @@ def add_giqa(
     """The GIQA scores of every row against all pictures in `reference`. InputError for fewer than 8 of them."""
     import numpy as np
 
-    from restore.assessing import Item, find_images
+    from restore.measure.pictures import Item, find_images
     from restore.quality.giqa import GmmScore, knn_score
 
     others, _ = split(

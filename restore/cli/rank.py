@@ -25,7 +25,7 @@ from restore.cli.measuring import (
 )
 
 if TYPE_CHECKING:
-    from restore.assessing import Assessor, Item
+    from restore.measure.pictures import Assessor, Item
 
 SCHEMA = "restore.rank/1"
 OVERALL = (
@@ -64,7 +64,7 @@ def rank(
     restore rank outputs/ --keep 0.8 --move-rejected rejected/
     restore rank outputs/ --top 10 --reference photos/ --html ranking.html
     """
-    from restore.assessing import Item, find_images
+    from restore.measure.pictures import Item, find_images
 
     root = Path(folder)
     _check_usage(root, keep, top, move_rejected, by, reference, options["mbc"])
@@ -116,7 +116,7 @@ def _check_usage(
 def _write_page(
     options: dict[str, Any], report: dict[str, Any], rejected: int, assessor: Assessor, items: list[Item]
 ) -> None:
-    from restore.suite_report import Page
+    from restore.reports.suite import Page
 
     rows, failed = report["images"], report["failed"]
     kept = len(rows) - rejected
@@ -164,7 +164,7 @@ def move(paths: list[Path], root: Path, goal: Path) -> None:
 
 
 def _goodness(row: dict[str, Any], by: str) -> float:
-    from restore.suite_report import better_of
+    from restore.reports.suite import better_of
 
     return float(-row[by] if better_of(by) == "lower" else row[by])
 

@@ -1,6 +1,6 @@
 """Do sets of pictures differ? Scores of sets with intervals, differences between sets, and a verdict in words.
 
-Works on features and per-picture scores; files are read by `restore.assessing`.
+Works on features and per-picture scores; files are read by `restore.measure.pictures`.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.comparing import measure_of
 from restore.errors import InputError
 from restore.images.photo import load_photo
+from restore.measure.sets import measure_of
 from restore.quality.catalogue import PER_IMAGE
 from restore.quality.judge import Judgement
-from restore.report_pictures import HEAT, jpeg_uri, judgement_map
+from restore.reports.pictures import HEAT, jpeg_uri, judgement_map
 
 THUMB_SIDE, THUMB_BYTES = 192, 14_000  # long side in pixels; JPEG before base64
 MAP_BYTES = 30_000  # of an artifact overlay
@@ -59,7 +59,7 @@ class Page:
 
 def suite_page(page: Page, artifacts: Artifacts) -> str:
     """The page as HTML text; `artifacts` judges a file again for its overlay (None: it cannot be read)."""
-    template = Template(files("restore").joinpath("templates/suite.html").read_text(encoding="utf-8"))
+    template = Template(files("restore.reports").joinpath("templates/suite.html").read_text(encoding="utf-8"))
     shown = worst_first(page.rows, page.order)[:MOST_THUMBS]
     keys = [key for key in (*PER_IMAGE, *_other_keys(page.rows)) if any(row.get(key) is not None for row in shown)]
     left = len(page.rows) - len(shown)

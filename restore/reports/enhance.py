@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.report import write_text
-from restore.report_pictures import jpeg_uri, profile
+from restore.reports.edit import write_text
+from restore.reports.pictures import jpeg_uri, profile
 
 if TYPE_CHECKING:
-    from restore.enhancing import EnhanceResult
+    from restore.enhancement.task import EnhanceResult
 
 SIDE, CROP = 1200, 320  # pixels: long side of the whole pictures; side of the close-up, shown twice as large
 BUDGET = 480_000  # bytes of each picture before base64

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from restore.errors import InputError
 from restore.images.mask import mask_box
-from restore.report_pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpeg_uri, outline_uri, profile
+from restore.reports.pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpeg_uri, outline_uri, profile
 from restore.weights.store import manifest
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def report_page(result: InpaintResult) -> str:
     )
     areas = result.outcome.areas
     shown = sorted(range(len(areas)), key=lambda i: -int(areas[i].hole.sum()))[:MOST_AREAS]
-    template = Template(files("restore").joinpath("templates/report.html").read_text(encoding="utf-8"))
+    template = Template(files("restore.reports").joinpath("templates/report.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=_text(_title(result.like)),
         verdict=_text(_verdict(result)),

@@ -22,11 +22,11 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from restore.api import AnyImage, AnyMask, _call, _photo, device_named
-from restore.assessing import Assessor
-from restore.enhance_loop import Critic, EnhancePass, Loop, enlarged, to_bytes
+from restore.enhancement.loop import Critic, EnhancePass, Loop, enlarged, to_bytes
 from restore.errors import InputError, ModelUnavailableError
 from restore.images.mask import load_mask
 from restore.images.photo import Photo, load_photo, save_photo, to_kind
+from restore.measure.pictures import Assessor
 from restore.pipelines import tasks
 from restore.pipelines.denoiser import Denoiser
 from restore.pipelines.hub_prior import load_prior
@@ -110,7 +110,7 @@ class EnhanceResult:
 
     def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write one self-contained HTML page about this result."""
-        from restore.enhance_report import write_enhance_report
+        from restore.reports.enhance import write_enhance_report
 
         write_enhance_report(self, Path(path), overwrite=overwrite)
 

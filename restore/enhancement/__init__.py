@@ -1,0 +1,1 @@
+"""Restoring a whole photo: one task, sampled and judged."""

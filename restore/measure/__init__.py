@@ -1,0 +1,1 @@
+"""Measuring many pictures and sets of them."""
