@@ -23,11 +23,11 @@ from torch import Tensor
 from benchmarks.fill import load
 from restore import Engine
 from restore.features.lite0 import Lite0
-from restore.pipelines.coord_net import CODE, CoordNet
-from restore.pipelines.draft_net import DraftNet
-from restore.pipelines.sampler import RHO, SIGMA_END, SIGMA_START, sample, schedule
-from restore.pipelines.seams import shrink
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.diffusion.sampler import RHO, SIGMA_END, SIGMA_START, sample, schedule
+from restore.pipelines.fill.seams import shrink
+from restore.pipelines.networks.coord import CODE, CoordNet
+from restore.pipelines.networks.draft import DraftNet
+from restore.pipelines.push_pull import push_pull
 from restore.quality.full_reference import feature_distance
 from restore.weights.store import load_weights
 

@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from benchmarks.ground import iou, sheet
 from restore import Engine, ObjectNotFoundError
-from restore.pipelines.instruct import InstructPipeline
-from restore.pipelines.instruct_net import SIDE
+from restore.pipelines.networks.instruct import SIDE
+from restore.pipelines.paint.instruct import InstructPipeline
 from restore.training.publish import set_scores
 from restore.training.shapes import Case, Scene, cover, random_case, random_scene, render
 from restore.weights.store import load_weights

@@ -25,7 +25,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from benchmarks import candidates
 from benchmarks.fill import Photo, load, read, tensor
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.pipelines.builtin import BuiltinPipeline
+from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.quality.judge import Judge
 from restore.quality.judge_net import SEVERE, severity
 from restore.training.publish import set_scores

@@ -36,8 +36,8 @@ from restore import Engine
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Order
 from restore.edit.loop import SIDE, areas_of
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.pipelines.builtin import BuiltinPipeline
-from restore.pipelines.coord_net import CoordNet
+from restore.pipelines.fill.builtin import BuiltinPipeline
+from restore.pipelines.networks.coord import CoordNet
 from restore.quality.full_reference import feature_distance
 from restore.settings import Settings
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from restore.pipelines import tasks
-from restore.pipelines.degradations import Blur
-from restore.pipelines.hub_prior import load_prior
-from restore.pipelines.kernels import gaussian_kernel
+from restore.pipelines.hub.prior import load_prior
+from restore.pipelines.restoration import plans
+from restore.pipelines.restoration.degradations import Blur
+from restore.pipelines.restoration.kernels import gaussian_kernel
 
 
 def peak() -> float:
@@ -41,15 +41,15 @@ def measure(path: str, task: str, side: int, steps: int | None) -> dict[str, flo
         prior.denoise(x[..., :64, :64], sigma)
     if task == "super-resolution":
         y = torch.nn.functional.avg_pool2d(x, 4)
-        plan = tasks.super_resolution(y, 4, "area")
+        plan = plans.super_resolution(y, 4, "area")
     elif task == "deblur":
         y = torch.cat([Blur(gaussian_kernel(2.0)).forward(x[:, i : i + 1]) for i in range(3)], 1)
-        plan = tasks.deblur(y, 2.0, 0.01)
+        plan = plans.deblur(y, 2.0, 0.01)
     else:
-        plan = tasks.inpaint(x, (torch.rand(1, 1, side, side) < 0.5).float())
+        plan = plans.inpaint(x, (torch.rand(1, 1, side, side) < 0.5).float())
     del x
     before, begun = peak(), time.process_time()
-    tasks.run(prior, plan, tasks.Sampling(steps=steps), torch.Generator().manual_seed(0))
+    plans.run(prior, plan, plans.Sampling(steps=steps), torch.Generator().manual_seed(0))
     return {"seconds": time.process_time() - begun, "memory": peak() - before, "megapixels": side * side / 1e6}
 
 

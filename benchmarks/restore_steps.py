@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.restore_tasks import SCALE, WIDTH, Task, score
 from restore.enhancement.task import EnhanceResult, enhance
 from restore.features.lite0 import trained_lite0
-from restore.pipelines.prior_net import SIGMA_MAX
+from restore.pipelines.networks.prior import SIGMA_MAX
 
 STEPS = (25, 50, 100, 250)
 HEAD = "| task | method | start | steps | evaluations | PSNR dB | feature distance | consistency | CPU seconds |"

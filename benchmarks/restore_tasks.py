@@ -27,9 +27,9 @@ from skimage import metrics, restoration
 
 from restore.enhancement.task import enhance
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.pipelines.degradations import Blur, Downsample, Grey, Identity, Mask, Operator
-from restore.pipelines.jpeg import Jpeg
-from restore.pipelines.kernels import gaussian_kernel
+from restore.pipelines.restoration.degradations import Blur, Downsample, Grey, Identity, Mask, Operator
+from restore.pipelines.restoration.jpeg import Jpeg
+from restore.pipelines.restoration.kernels import gaussian_kernel
 from restore.quality.full_reference import feature_distance
 from restore.training.publish import set_scores
 

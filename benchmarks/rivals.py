@@ -71,7 +71,7 @@ def draft(weights: Path, side: int = 128) -> Fill:
     import torch
     from safetensors.torch import load_file
 
-    from restore.pipelines.draft_net import MULTIPLE, DraftNet
+    from restore.pipelines.networks.draft import MULTIPLE, DraftNet
 
     net = DraftNet.from_weights(load_file(weights))
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from benchmarks.ground import iou, sheet
 from restore import Engine, ObjectNotFoundError
 from restore.grounding.painting import KINDS
-from restore.pipelines.shape import ShapePipeline
+from restore.pipelines.paint.shape import ShapePipeline
 from restore.training.publish import set_scores
 from restore.training.scenes import common_names, find_objects, load_objects
 from restore.training.shape import HELD_OUT, imprecise, rendered_object, view

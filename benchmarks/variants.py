@@ -18,7 +18,7 @@ import torch
 from benchmarks import candidates
 from benchmarks.fill import load, tensor
 from restore.features.lite0 import trained_lite0
-from restore.pipelines.builtin import BuiltinPipeline, Strategy
+from restore.pipelines.fill.builtin import BuiltinPipeline, Strategy
 from restore.quality.full_reference import feature_distance
 from restore.quality.judge import Judge
 from restore.weights.store import load_weights

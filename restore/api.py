@@ -34,11 +34,11 @@ from restore.images.huge import AnyPhoto, HugePhoto, open_photo
 from restore.images.mask import check_point, load_mask
 from restore.images.photo import Photo, load_photo, photo_from_array
 from restore.measure.pictures import Assessor
-from restore.pipelines.builtin import BuiltinPipeline
-from restore.pipelines.coord_net import CoordNet
-from restore.pipelines.draft_net import DraftNet
-from restore.pipelines.instruct import InstructPipeline
-from restore.pipelines.shape import ShapePipeline
+from restore.pipelines.fill.builtin import BuiltinPipeline
+from restore.pipelines.networks.coord import CoordNet
+from restore.pipelines.networks.draft import DraftNet
+from restore.pipelines.paint.instruct import InstructPipeline
+from restore.pipelines.paint.shape import ShapePipeline
 from restore.quality.judge import Judge, Judgement
 from restore.results import Assessment, InpaintResult, Segmentation, edited
 from restore.settings import Settings

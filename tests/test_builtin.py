@@ -8,9 +8,9 @@ import torch
 
 from restore.features.expectation import Expected
 from restore.features.lite0 import trained_lite0
-from restore.pipelines.builtin import BuiltinPipeline, Strategy, features_at
-from restore.pipelines.shift_map import Features, ShiftMapOptions, offsets, solve
-from restore.pipelines.transforms import SHIFTED
+from restore.pipelines.fill.builtin import BuiltinPipeline, Strategy, features_at
+from restore.pipelines.fill.shift_map import Features, ShiftMapOptions, offsets, solve
+from restore.pipelines.fill.transforms import SHIFTED
 
 
 @pytest.fixture(scope="module")

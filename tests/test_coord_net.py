@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from restore import Engine
-from restore.pipelines.coord_net import AROUND, CELL, CODE, CoordConfig, CoordNet, Tiles, closed
+from restore.pipelines.networks.coord import AROUND, CELL, CODE, CoordConfig, CoordNet, Tiles, closed
 from restore.training import drafted
 from restore.training.coord import smooth, square, views
 from restore.training.data import Holes, PhotoCache
@@ -68,7 +68,7 @@ def test_two_styles_differ() -> None:
 
 @pytest.mark.parametrize("pixels", [1 << 16, 300])
 def test_a_hole_alone_is_painted_as_the_whole_picture_would_be(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
-    monkeypatch.setattr("restore.pipelines.coord_net.PIXELS", pixels)
+    monkeypatch.setattr("restore.pipelines.networks.coord.PIXELS", pixels)
     net, code = small_net(), torch.randn(1, CODE)
     image, hole, draft, error = example(64, 64)
     out = net.fill(image, hole, draft, error, code)
@@ -96,7 +96,7 @@ def test_what_is_far_from_the_hole_is_not_looked_at() -> None:
 
 def test_a_photo_larger_than_the_picture_is_painted_from_a_reduced_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enlarging the photo enlarges the painting: what is written belongs to places, not to pixels."""
-    monkeypatch.setattr("restore.pipelines.coord_net.SEEN", 64)
+    monkeypatch.setattr("restore.pipelines.networks.coord.SEEN", 64)
     net, code = small_net(), torch.randn(1, CODE)
     image, hole, draft, error = example(64, 64)
     out = net.fill(image, hole, draft, error, code)
@@ -136,7 +136,7 @@ def test_tiles_part_a_side_without_gaps(n: int, size: float) -> None:
 
 
 def test_pixels_that_the_hole_touches_are_the_draft_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("restore.pipelines.coord_net.SEEN", 50)
+    monkeypatch.setattr("restore.pipelines.networks.coord.SEEN", 50)
     image, hole, draft, error = example(100, 80)
     picture, mask, unsure = closed(image, hole, draft, error)
     assert picture.shape[:2] == mask.shape == unsure.shape == (50, 40)

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy import ndimage
 
 from restore.errors import InputError
-from restore.pipelines.degradations import Blur, Compose, Downsample, Grey, Identity, Mask
-from restore.pipelines.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
+from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Mask
+from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
 
 
 def known(height: int = 8, width: int = 16) -> torch.Tensor:

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig, DraftNet
-from restore.pipelines.sampler import SIGMA_START, sample, schedule
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.diffusion.sampler import SIGMA_START, sample, schedule
+from restore.pipelines.networks.draft import SIGMA_DATA, DraftConfig, DraftNet
+from restore.pipelines.push_pull import push_pull
 
 TINY = DraftConfig(outer=16, inner=32, blocks=(1, 2, 1), attention=1)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from restore.edit.loop import Area, Candidate, areas_of, reduced, rendered, repair
-from restore.pipelines.enlarge import enlarged
-from restore.pipelines.transforms import SHIFTED
+from restore.pipelines.fill.enlarge import enlarged
+from restore.pipelines.fill.transforms import SHIFTED
 from restore.quality.judge import Judgement
 from restore.settings import Settings
 

@@ -15,12 +15,12 @@ import restore
 from restore.cli import main
 from restore.cli.enhance import TASKS as CLI_TASKS
 from restore.enhancement.task import enhance
-from restore.pipelines.degradations import Blur
-from restore.pipelines.denoiser import GaussianPrior
-from restore.pipelines.jpeg import Jpeg, estimate_quality
-from restore.pipelines.kernels import gaussian_kernel
-from restore.pipelines.lighting import Lighting, blotch_level, noise_level
-from restore.pipelines.tasks import TASKS, Sampling, denoise, low_light, run
+from restore.pipelines.diffusion.denoiser import GaussianPrior
+from restore.pipelines.restoration.degradations import Blur
+from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality
+from restore.pipelines.restoration.kernels import gaussian_kernel
+from restore.pipelines.restoration.lighting import Lighting, blotch_level, noise_level
+from restore.pipelines.restoration.plans import TASKS, Sampling, denoise, low_light, run
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -12,14 +12,13 @@ from PIL import Image
 
 import restore
 from restore.cli import main
-from restore.enhancement import loop
-from restore.enhancement.loop import Critic, Loop, to_bytes, worst
+from restore.enhancement.loop import MOST, Critic, Loop, to_bytes, worst
 from restore.enhancement.task import enhance
-from restore.pipelines import tasks
-from restore.pipelines.degradations import Blur, Compose, Downsample
-from restore.pipelines.denoiser import GaussianPrior
-from restore.pipelines.jpeg import Compressed, Jpeg
-from restore.pipelines.kernels import gaussian_kernel
+from restore.pipelines.diffusion.denoiser import GaussianPrior
+from restore.pipelines.restoration import plans
+from restore.pipelines.restoration.degradations import Blur, Compose, Downsample
+from restore.pipelines.restoration.jpeg import Compressed, Jpeg
+from restore.pipelines.restoration.kernels import gaussian_kernel
 from restore.quality.judge import Judgement
 from tests.conftest import make_scene
 
@@ -47,10 +46,10 @@ class Brighter(Darker):
 def loop_over(unknown: torch.Tensor, score: Darker, size: int = 512) -> tuple[Loop, torch.Tensor]:
     """A photo of mid grey, `unknown` (H, W) painted white by the first pass; the prior believes in mid grey."""
     y = torch.zeros(1, 3, size, size)
-    plan = tasks.inpaint(y, unknown[None, None].float())
+    plan = plans.inpaint(y, unknown[None, None].float())
     first = torch.where(unknown, 1.0, y)
     critic = Critic(FakeJudge(), score)  # type: ignore[arg-type]
-    return Loop(GaussianPrior(0.0, 0.01), plan, tasks.Sampling(steps=2), critic, 0), first
+    return Loop(GaussianPrior(0.0, 0.01), plan, plans.Sampling(steps=2), critic, 0), first
 
 
 def test_only_bad_windows_are_sampled_again_and_kept_where_better():
@@ -82,7 +81,7 @@ def test_what_disagrees_with_the_input_is_not_kept():
     unknown[:128, :128] = True
     loop, _ = loop_over(unknown, Darker())
     y = torch.ones(1, 3, 512, 512)  # measured: white, where the prior wants mid grey
-    loose = tasks.Plan(tasks.Measurement(tasks.Identity(), y), -torch.ones_like(y), 0.1, 0.02, 1, guided=False)
+    loose = plans.Plan(plans.Measurement(plans.Identity(), y), -torch.ones_like(y), 0.1, 0.02, 1, guided=False)
     same, records = Loop(loop.denoiser, loose, loop.sampling, loop.critic, 0).improve(y, 1, lambda record: None)
     assert torch.equal(same, y)
     assert not records[0].accepted
@@ -92,7 +91,7 @@ def test_the_worst_windows_come_first_and_are_few():
     bad = np.zeros((1000, 1000), np.float32)
     bad[:40, :40], bad[900:, 900:] = 1, 1
     chosen = worst(Judgement(bad, np.ones_like(bad, bool), 0.0), 16)
-    assert 2 <= len(chosen) <= loop.MOST
+    assert 2 <= len(chosen) <= MOST
     assert chosen[0][1].stop == chosen[0][2].stop == 1000
     assert all(b.start % 16 == 0 for box in chosen for b in box[1:])
 

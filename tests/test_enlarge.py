@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from restore.pipelines.enlarge import KEPT, enlarge, enlarged, similar_places
-from restore.pipelines.refine import Level, align, recut
-from restore.pipelines.transforms import LINEAR, SHIFTED, TURNED, Transforms
+from restore.pipelines.fill.enlarge import KEPT, enlarge, enlarged, similar_places
+from restore.pipelines.fill.recut import Level, align, recut
+from restore.pipelines.fill.transforms import LINEAR, SHIFTED, TURNED, Transforms
 
 SCALE = 3
 

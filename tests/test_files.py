@@ -19,7 +19,7 @@ from restore import Engine
 from restore.cli import main
 from restore.edit.choose import settings_for
 from restore.errors import InputError, ModelUnavailableError
-from restore.pipelines.file_inpaint import FilePainter
+from restore.pipelines.hub.file import FilePainter
 from restore.quality.hub_features import FolderNet
 from restore.quality.judge import Judgement
 from restore.quality.segmenter_file import FileJudge

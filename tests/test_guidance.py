@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from restore.errors import InputError
-from restore.pipelines.degradations import Blur, Downsample, Grey, Mask
-from restore.pipelines.denoiser import GaussianPrior
-from restore.pipelines.guidance import GradientGuidance, Measurement, sample
-from restore.pipelines.half_quadratic import HalfQuadratic
-from restore.pipelines.kernels import gaussian_kernel
-from restore.pipelines.quality_terms import QualityTerms, exposure, total_variation
-from restore.pipelines.schedules import alpha_bar_of, ddpm, geometric, linear_alpha_bars, sigma_of, warm
+from restore.pipelines.diffusion.denoiser import GaussianPrior
+from restore.pipelines.diffusion.schedules import alpha_bar_of, ddpm, geometric, linear_alpha_bars, sigma_of, warm
+from restore.pipelines.restoration.degradations import Blur, Downsample, Grey, Mask
+from restore.pipelines.restoration.guidance import GradientGuidance, Measurement, sample
+from restore.pipelines.restoration.half_quadratic import HalfQuadratic
+from restore.pipelines.restoration.kernels import gaussian_kernel
+from restore.pipelines.restoration.terms import QualityTerms, exposure, total_variation
 
 DEVIATION, NOISE = 0.5, 0.1
 COUNT = 400

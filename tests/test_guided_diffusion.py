@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from restore.cli import main
 from restore.errors import ModelUnavailableError
-from restore.pipelines.guided_diffusion import convert, converted, layout_of
-from restore.pipelines.hub_prior import DiffusersPrior
+from restore.pipelines.hub.guided_diffusion import convert, converted, layout_of
+from restore.pipelines.hub.prior import DiffusersPrior
 
 WIDTHS, LAYERS, HEAD, EMB = (32, 64), 1, 16, 128
 Weights = dict[str, torch.Tensor]

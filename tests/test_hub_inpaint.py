@@ -24,7 +24,7 @@ from restore.edit.hub_filler import BACKGROUND, PainterFiller
 from restore.edit.loop import Area, areas_of
 from restore.errors import Cancelled, ModelUnavailableError
 from restore.grounding.instruction import parse
-from restore.pipelines.hub_inpaint import HubPainter, Sampling, open_pipeline
+from restore.pipelines.hub.inpaint import HubPainter, Sampling, open_pipeline
 from restore.settings import Settings
 
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from restore.enhancement.task import enhance
 from restore.errors import ModelUnavailableError
-from restore.pipelines.hub_prior import DiffusersPrior, load_prior, prior_from_weights
-from restore.pipelines.prior_net import PriorConfig, PriorNet
-from restore.pipelines.schedules import linear_alpha_bars
+from restore.pipelines.diffusion.schedules import linear_alpha_bars
+from restore.pipelines.hub.prior import DiffusersPrior, load_prior, prior_from_weights
+from restore.pipelines.networks.prior import PriorConfig, PriorNet
 
 CPU = torch.device("cpu")
 diffusers = pytest.importorskip("diffusers")

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from restore import Engine, InputError, ObjectNotFoundError
-from restore.pipelines.instruct import InstructPipeline
-from restore.pipelines.instruct_net import GRID, SIDE, InstructConfig, InstructNet, token_ids
+from restore.pipelines.networks.instruct import GRID, SIDE, InstructConfig, InstructNet, token_ids
+from restore.pipelines.paint.instruct import InstructPipeline
 from restore.training.instruct import InstructTask, marked, one_step
 from restore.training.pairs import UNCLEAR, Rendered, Triplets, cell_labels, photo_pair
 from restore.training.shapes import Case, cover, random_case, random_scene, render

@@ -15,9 +15,9 @@ from restore.edit.hub_filler import BACKGROUND, PainterFiller, words_for
 from restore.edit.loop import Area, Mask, areas_of
 from restore.errors import ModelUnavailableError
 from restore.grounding.instruction import parse
-from restore.pipelines.hub_inpaint import HubPainter, Sampling
-from restore.pipelines.memory import LAYERS, MODEL, SLICES, TILES, WHOLE, Memory, dtype_for, placement
-from restore.pipelines.seam_match import around, matched, native_shape, shrunk
+from restore.pipelines.hub.crop import around, matched, native_shape, shrunk
+from restore.pipelines.hub.inpaint import HubPainter, Sampling
+from restore.pipelines.hub.placement import LAYERS, MODEL, SLICES, TILES, WHOLE, Memory, dtype_for, placement
 from restore.settings import Settings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -10,7 +10,7 @@ from restore.edit.presence import GONE, Presence, copied_from, presence
 from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
 from restore.images.windows import Window
-from restore.pipelines.transforms import MIRRORED, SHIFTED
+from restore.pipelines.fill.transforms import MIRRORED, SHIFTED
 
 
 class RedFinder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restore.pipelines.prior_net import SIGMA_DATA, PriorConfig, PriorNet
+from restore.pipelines.networks.prior import SIGMA_DATA, PriorConfig, PriorNet
 
 
 @pytest.fixture(scope="module")

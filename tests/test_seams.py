@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from restore.errors import InputError
-from restore.pipelines import seams
-from restore.pipelines.seams import Composite, close_seams, compose, shrink
-from restore.pipelines.shift_map import ShiftMap, ShiftMapOptions, offsets, solve
-from restore.pipelines.transforms import LINEAR, MIRRORED, SHIFTED, TURNED, Transforms
+from restore.pipelines.fill import seams
+from restore.pipelines.fill.seams import Composite, close_seams, compose, shrink
+from restore.pipelines.fill.shift_map import ShiftMap, ShiftMapOptions, offsets, solve
+from restore.pipelines.fill.transforms import LINEAR, MIRRORED, SHIFTED, TURNED, Transforms
 
 OPTIONS = ShiftMapOptions()
 

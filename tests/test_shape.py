@@ -9,11 +9,11 @@ import torch
 import restore
 from restore.errors import InputError
 from restore.grounding.painting import paintable
-from restore.pipelines.draft_net import DraftConfig, DraftNet
-from restore.pipelines.instruct_net import token_ids
-from restore.pipelines.shape import ShapePipeline
-from restore.pipelines.shape_net import ShapeNet
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.networks.draft import DraftConfig, DraftNet
+from restore.pipelines.networks.instruct import token_ids
+from restore.pipelines.networks.shape import ShapeNet
+from restore.pipelines.paint.shape import ShapePipeline
+from restore.pipelines.push_pull import push_pull
 from restore.training.scenes import Cutout, common_names
 from restore.training.shape import dice, imprecise, rendered_object, take_draft, view
 from restore.weights.store import load_weights

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from restore.errors import InputError
-from restore.pipelines.expansion import FORBIDDEN, UNITS, Expansion
-from restore.pipelines.shift_map import ShiftMapOptions, offsets, solve
-from restore.pipelines.transforms import LINEAR, TURNED
+from restore.pipelines.fill.expansion import FORBIDDEN, UNITS, Expansion
+from restore.pipelines.fill.shift_map import ShiftMapOptions, offsets, solve
+from restore.pipelines.fill.transforms import LINEAR, TURNED
 
 OPTIONS = ShiftMapOptions()
 

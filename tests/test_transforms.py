@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.pipelines.transforms import LINEAR, MIRRORED, SHIFTED, TURNED, Transforms, sample
+from restore.pipelines.fill.transforms import LINEAR, MIRRORED, SHIFTED, TURNED, Transforms, sample
 
 KINDS = (SHIFTED, MIRRORED, *TURNED)
 

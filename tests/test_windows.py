@@ -10,13 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from restore.pipelines import tasks
-from restore.pipelines.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
-from restore.pipelines.denoiser import GaussianPrior
-from restore.pipelines.guidance import Measurement, Overview
-from restore.pipelines.jpeg import Jpeg
-from restore.pipelines.kernels import gaussian_kernel
-from restore.pipelines.windows import Windowed, boxes, reduced
+from restore.pipelines.diffusion.denoiser import GaussianPrior
+from restore.pipelines.restoration import plans
+from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
+from restore.pipelines.restoration.guidance import Measurement, Overview
+from restore.pipelines.restoration.jpeg import Jpeg
+from restore.pipelines.restoration.kernels import gaussian_kernel
+from restore.pipelines.restoration.tiles import Windowed, boxes, reduced
 
 RNG = np.random.default_rng(0)
 
@@ -96,7 +96,7 @@ def test_a_restoration_in_windows_has_no_seams_and_is_that_of_the_whole(name):
     plan = plan_of(name, truth)
 
     def restored(window: int) -> torch.Tensor:
-        return tasks.run(Median(), plan, tasks.Sampling(steps=3), torch.Generator().manual_seed(0), window=window)
+        return plans.run(Median(), plan, plans.Sampling(steps=3), torch.Generator().manual_seed(0), window=window)
 
     whole, parts = restored(1000), restored(96)
     edges = inner_edges(240, 96, 64, plan.measurement.operator.unit)
@@ -107,16 +107,16 @@ def test_a_restoration_in_windows_has_no_seams_and_is_that_of_the_whole(name):
         assert float((parts - whole).abs().mean()) < 2e-3
 
 
-def plan_of(name: str, truth: torch.Tensor) -> tasks.Plan:
+def plan_of(name: str, truth: torch.Tensor) -> plans.Plan:
     if name == "super-resolution":
-        return tasks.super_resolution(Downsample(4).forward(truth), 4)
+        return plans.super_resolution(Downsample(4).forward(truth), 4)
     if name == "deblur":
-        return tasks.deblur(Blur(gaussian_kernel(1.5)).forward(truth), 1.5, 0.01)
+        return plans.deblur(Blur(gaussian_kernel(1.5)).forward(truth), 1.5, 0.01)
     if name == "inpaint":
-        return tasks.inpaint(truth, (torch.from_numpy(RNG.random(truth.shape[-2:])) < 0.5)[None, None].float())
+        return plans.inpaint(truth, (torch.from_numpy(RNG.random(truth.shape[-2:])) < 0.5)[None, None].float())
     if name == "colorize":
-        return tasks.colorize(Grey().forward(truth))
-    return tasks.dejpeg(Jpeg.of_quality(20).forward(truth), Jpeg.of_quality(20))
+        return plans.colorize(Grey().forward(truth))
+    return plans.dejpeg(Jpeg.of_quality(20).forward(truth), Jpeg.of_quality(20))
 
 
 OPERATORS: dict[str, Linear | Jpeg] = {
@@ -183,8 +183,8 @@ class Reddish:
 @pytest.mark.parametrize("shape", [(64, 150), (200, 9)])
 def test_colours_come_from_a_sketch_of_the_whole_photo(shape):
     y = torch.zeros(1, 1, *shape)
-    plan = tasks.colorize(y)
-    result = tasks.run(Reddish(), plan, tasks.Sampling(), torch.Generator(), window=96)
+    plan = plans.colorize(y)
+    result = plans.run(Reddish(), plan, plans.Sampling(), torch.Generator(), window=96)
     assert result.shape == (1, 3, *shape)
     assert float(result[:, 0].mean()) > float(result[:, 1].mean()) + 0.3
     assert float((Grey().forward(result) - y).abs().max()) < 0.01
@@ -198,6 +198,6 @@ def test_a_long_photo_is_not_reduced_below_what_the_network_needs():
             seen.append(min(noisy.shape[-2:]))
             return noisy
 
-    plan = tasks.inpaint(torch.zeros(1, 3, 16, 400), torch.zeros(1, 1, 16, 400))
-    tasks.run(Small(), plan, tasks.Sampling(steps=1), torch.Generator(), window=96)
+    plan = plans.inpaint(torch.zeros(1, 3, 16, 400), torch.zeros(1, 1, 16, 400))
+    plans.run(Small(), plan, plans.Sampling(steps=1), torch.Generator(), window=96)
     assert min(seen) == 8

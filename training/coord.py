@@ -1,5 +1,5 @@
-"""Train the hole-only painting network (pipelines/coord_net.py) on drafts of the shipped draft network: L1, feature
-distance, segmentation confusion, and styles that differ where the draft is unsure."""
+"""Train the hole-only painting network (pipelines/networks/coord.py) on drafts of the shipped draft network: L1,
+feature distance, segmentation confusion, and styles that differ where the draft is unsure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.pipelines.coord_net import CELL, CODE, CoordConfig, CoordNet
+from restore.pipelines.networks.coord import CELL, CODE, CoordConfig, CoordNet
 from restore.quality.full_reference import TAPS, feature_distance
 from restore.training.critic import Critic, judged
 from restore.training.data import Holes, PhotoCache, held_out

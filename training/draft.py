@@ -1,4 +1,4 @@
-"""The draft network's data and losses (pipelines/draft_net.py): `restore train draft`."""
+"""The draft network's data and losses (pipelines/networks/draft.py): `restore train draft`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig, DraftNet
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.networks.draft import SIGMA_DATA, DraftConfig, DraftNet
+from restore.pipelines.push_pull import push_pull
 from restore.quality.full_reference import feature_distance
 from restore.training.data import Holes, PhotoCache, held_out, random_crop
 from restore.training.loop import Task

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from restore.pipelines.draft_net import DraftNet
-from restore.pipelines.seams import shrink
+from restore.pipelines.fill.seams import shrink
+from restore.pipelines.networks.draft import DraftNet
 from restore.training.data import Holes, PhotoCache, new_folder, random_crop
 from restore.weights.store import load_weights, manifest
 

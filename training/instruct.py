@@ -1,4 +1,4 @@
-"""The instruction network's data and losses (pipelines/instruct_net.py): `restore train instruct`."""
+"""The instruction network's data and losses (pipelines/networks/instruct.py): `restore train instruct`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from restore.pipelines.instruct_net import SIDE, SIGMA_DATA, InstructConfig, InstructNet, token_ids
+from restore.pipelines.networks.instruct import SIDE, SIGMA_DATA, InstructConfig, InstructNet, token_ids
 from restore.training.data import PhotoCache
 from restore.training.loop import Task
 from restore.training.pairs import UNCLEAR, PairSource, Pasted, Rendered, Triplets

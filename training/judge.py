@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.pipelines.builtin import BuiltinPipeline
+from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.quality.judge_net import SEVERE, STRIDE, JudgeNet, severity
 from restore.training.data import Holes, PhotoCache, held_out
 from restore.training.loop import Task

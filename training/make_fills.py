@@ -28,10 +28,10 @@ import torch
 from safetensors.torch import load_file
 
 from restore.features.expectation import Expectation
-from restore.pipelines import seams, shift_map
-from restore.pipelines.builtin import BuiltinPipeline, features_at
-from restore.pipelines.draft_net import DraftNet
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.fill import seams, shift_map
+from restore.pipelines.fill.builtin import BuiltinPipeline, features_at
+from restore.pipelines.networks.draft import DraftNet
+from restore.pipelines.push_pull import push_pull
 from restore.training.data import Holes, PhotoCache, random_crop
 from restore.weights.store import verified
 

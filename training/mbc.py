@@ -16,7 +16,7 @@ from torch import Tensor
 
 from restore.errors import InputError
 from restore.features.lite0 import trained_lite0
-from restore.pipelines.prior_net import PriorConfig, PriorNet
+from restore.pipelines.networks.prior import PriorConfig, PriorNet
 from restore.quality.features import photo_features
 from restore.quality.giqa import MbcScore
 from restore.training.data import PhotoCache, random_crop

@@ -1,4 +1,4 @@
-"""Train the mender (pipelines/mender_net.py) on shift-map composites whose truth is known (training/make_fills.py)."""
+"""Train the mender (pipelines/networks/mender.py) on composites whose truth is known (training/make_fills.py)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.features.lite0 import trained_lite0
-from restore.pipelines.mender_net import MenderNet
+from restore.pipelines.networks.mender import MenderNet
 from restore.quality.full_reference import TAPS, feature_distance
 from restore.training.critic import Critic, judged
 from restore.training.judge import find_shards, make_own_fills

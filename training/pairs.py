@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from restore.pipelines.instruct_net import GRID, SIDE
+from restore.pipelines.networks.instruct import GRID, SIDE
 from restore.training.data import PhotoCache, random_crop
 from restore.training.scenes import BACKGROUNDS, Cutout, Scene, paste
 from restore.training.shapes import COLOURS, SHAPES, SIZES, Case, cover, random_case, random_scene, render

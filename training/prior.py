@@ -1,4 +1,4 @@
-"""Train the prior (pipelines/prior_net.py): a denoiser of photographs at every noise level."""
+"""Train the prior (pipelines/networks/prior.py): a denoiser of photographs at every noise level."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restore.pipelines.prior_net import SIGMA_DATA, SIGMA_MAX, SIGMA_MIN, PriorConfig, PriorNet
+from restore.pipelines.networks.prior import SIGMA_DATA, SIGMA_MAX, SIGMA_MIN, PriorConfig, PriorNet
 from restore.training.data import PhotoCache, held_out
 from restore.training.loop import Task
 

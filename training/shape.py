@@ -1,4 +1,4 @@
-"""The shape network's data and losses (pipelines/shape_net.py): `restore train shape`.
+"""The shape network's data and losses (pipelines/networks/shape.py): `restore train shape`.
 
 A mean of all dogs is a brown shape. One step from pure noise is therefore trained against a critic that sees the
 object in its photo beside its outline (adversarial diffusion distillation, Sauer et al., 2023, without a teacher).
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from restore.features.lite0 import Lite0, trained_lite0
-from restore.pipelines.draft_net import SIGMA_DATA, DraftConfig
-from restore.pipelines.instruct_net import BUCKETS, token_ids
-from restore.pipelines.shape_net import SIGMA_PURE, ShapeNet
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.networks.draft import SIGMA_DATA, DraftConfig
+from restore.pipelines.networks.instruct import BUCKETS, token_ids
+from restore.pipelines.networks.shape import SIGMA_PURE, ShapeNet
+from restore.pipelines.push_pull import push_pull
 from restore.quality.full_reference import TAPS, feature_distance
 from restore.training.critic import WIDTH, Critic, distance, hinge, over
 from restore.training.loop import Task

@@ -165,8 +165,8 @@ def convert(checkpoint: str, goal: str, head_channels: int, schedule: str) -> No
     """
     from pathlib import Path
 
-    from restore.pipelines.guided_diffusion import convert as run
-    from restore.pipelines.guided_diffusion import repacked
+    from restore.pipelines.hub.guided_diffusion import convert as run
+    from restore.pipelines.hub.guided_diffusion import repacked
 
     if not goal.endswith(".safetensors"):
         run(Path(checkpoint), Path(goal), head_channels, schedule)

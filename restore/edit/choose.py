@@ -121,9 +121,9 @@ def _judge_file(name: str) -> Path:
 
 def _open_painter(located: Located, device: torch.device) -> Filler:
     from restore.edit.hub_filler import PainterFiller
-    from restore.pipelines.file_inpaint import FilePainter
-    from restore.pipelines.hub_inpaint import HubPainter, Sampling, open_pipeline
-    from restore.pipelines.memory import dtype_for
+    from restore.pipelines.hub.file import FilePainter
+    from restore.pipelines.hub.inpaint import HubPainter, Sampling, open_pipeline
+    from restore.pipelines.hub.placement import dtype_for
 
     preset = located.preset
     if located.path.is_file():

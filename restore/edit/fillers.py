@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from restore.edit.loop import SIDE, Area, Candidate, Image, Mask
 from restore.grounding.instruction import Instruction
-from restore.pipelines.builtin import STRATEGIES, BuiltinPipeline
-from restore.pipelines.coord_net import CODE, CoordNet
-from restore.pipelines.enlarge import KEPT, enlarge
+from restore.pipelines.fill.builtin import STRATEGIES, BuiltinPipeline
+from restore.pipelines.fill.enlarge import KEPT, enlarge
+from restore.pipelines.networks.coord import CODE, CoordNet
 from restore.settings import Settings
 
 CANDIDATES = 1009  # seeds of a pass are that far apart
@@ -71,7 +71,7 @@ class Filler(Protocol):
 
 
 class BuiltinFiller:
-    """The embedded fill (pipelines/builtin.py)."""
+    """The embedded fill (pipelines/fill/builtin.py)."""
 
     side = SIDE
 

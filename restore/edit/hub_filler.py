@@ -10,8 +10,8 @@ import torch
 from restore.edit.fillers import Order, pasted
 from restore.edit.loop import SIDE, Area, Candidate, Mask
 from restore.grounding.instruction import Instruction
-from restore.pipelines.hub_inpaint import Painter
-from restore.pipelines.seam_match import around, changed, grown, matched, native_shape, shrunk
+from restore.pipelines.hub.crop import around, changed, grown, matched, native_shape, shrunk
+from restore.pipelines.hub.inpaint import Painter
 
 BACKGROUND = "empty background, nothing but the surroundings continued, natural photograph"
 UNWANTED = "object, text, watermark, frame"

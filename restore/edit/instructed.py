@@ -18,15 +18,15 @@ from restore.grounding.painting import paintable
 from restore.images.huge import AnyPhoto
 from restore.images.mask import check_mask, mask_box
 from restore.images.windows import Window
-from restore.pipelines.instruct import InstructPipeline
-from restore.pipelines.shape import ShapePipeline
+from restore.pipelines.paint.instruct import InstructPipeline
+from restore.pipelines.paint.shape import ShapePipeline
 
 BOX = 0.95  # share of its bounding box from which a mask is a box
 FINE = 0.25  # precision of any other mask
 
 
 class Instructor:
-    """Where an instruction changes a photo, found by carrying it out (pipelines/instruct.py)."""
+    """Where an instruction changes a photo, found by carrying it out (pipelines/paint/instruct.py)."""
 
     def __init__(self, pipeline: InstructPipeline) -> None:
         self.pipeline = pipeline
@@ -80,7 +80,7 @@ class ProposalFiller:
 
 
 class ShapeFiller:
-    """Paints the object that the instruction names into the hole (pipelines/shape.py)."""
+    """Paints the object that the instruction names into the hole (pipelines/paint/shape.py)."""
 
     def __init__(self, pipeline: ShapePipeline, base: Filler) -> None:
         """base: fills the place of an object that is replaced."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from restore.images.photo import Pixels
 from restore.images.windows import Window, windows
-from restore.pipelines.enlarge import KEPT, Source, enlarge
-from restore.pipelines.expansion import Expansion
+from restore.pipelines.fill.enlarge import KEPT, Source, enlarge
+from restore.pipelines.fill.expansion import Expansion
 from restore.quality.judge import Judgement
 from restore.settings import Settings
 
@@ -35,8 +35,8 @@ Mask = NDArray[np.bool_]
 class Candidate:
     """One fill of a window: image (h, w, 3), mean confidence over the hole.
 
-    source (h, w, 3): where each filled pixel was copied from (restore/pipelines/enlarge.py), None where a model made
-    the pixels: a window that is worked on at a reduced size is enlarged with the photo's own detail either way.
+    source (h, w, 3): where each filled pixel was copied from (pipelines/fill/enlarge.py), None where a model made the
+    pixels: a window that is worked on at a reduced size is enlarged with the photo's own detail either way.
     """
 
     image: Image

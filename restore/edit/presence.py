@@ -11,7 +11,7 @@ import numpy as np
 from restore.edit.loop import Area, Mask
 from restore.errors import ObjectNotFoundError
 from restore.grounding.finder import ObjectFinder
-from restore.pipelines.transforms import NONE, Transforms
+from restore.pipelines.fill.transforms import NONE, Transforms
 
 GONE = 0.05  # share of the hole that may still look like the object: smaller finds are specks
 INSIDE = 0.5  # share of a found object that must lie in the shape it was painted into

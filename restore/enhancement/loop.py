@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore.pipelines import tasks
-from restore.pipelines.denoiser import Denoiser
-from restore.pipelines.tasks import Plan, Sampling
-from restore.pipelines.windows import Box, boxes
+from restore.pipelines.diffusion.denoiser import Denoiser
+from restore.pipelines.restoration import plans
+from restore.pipelines.restoration.plans import Plan, Sampling
+from restore.pipelines.restoration.tiles import Box, boxes
 from restore.quality.judge import Judge, Judgement
 from restore.quality.scorer import Scorer
 
@@ -106,7 +106,7 @@ class Loop:
         old = x[box].clone()
         plan, sampling = self.plan.cut(box), _varied(self.plan, self.sampling, index)
         generator = torch.Generator().manual_seed(self.seed * 1000003 + index)
-        new = tasks.run(self.denoiser, plan, sampling, generator).cpu()
+        new = plans.run(self.denoiser, plan, sampling, generator).cpu()
         ramp = _feathered(box, x.shape[-2:]).to(x)
         new = old + ramp * (new - old)
         if not self._better(plan, new, old):
@@ -136,7 +136,7 @@ def worst(judged: Judgement, unit: int) -> list[Box]:
 def _varied(plan: Plan, sampling: Sampling, index: int) -> Sampling:
     factor, temperature = VARIANTS[(index - 2) % len(VARIANTS)]
     level = (sampling.level or plan.level) * factor
-    return replace(sampling, level=min(200.0, max(tasks.LEAST_NOISE, level)), temperature=temperature)
+    return replace(sampling, level=min(200.0, max(plans.LEAST_NOISE, level)), temperature=temperature)
 
 
 def _feathered(box: Box, shape: tuple[int, ...]) -> Tensor:

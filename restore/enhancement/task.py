@@ -27,14 +27,14 @@ from restore.errors import InputError, ModelUnavailableError
 from restore.images.mask import load_mask
 from restore.images.photo import Photo, load_photo, save_photo, to_kind
 from restore.measure.pictures import Assessor
-from restore.pipelines import tasks
-from restore.pipelines.denoiser import Denoiser
-from restore.pipelines.hub_prior import load_prior
-from restore.pipelines.jpeg import Jpeg, estimate_quality
-from restore.pipelines.kernels import disk_kernel, motion_kernel
-from restore.pipelines.lighting import Lighting
-from restore.pipelines.quality_terms import TERMS, QualityTerms
-from restore.pipelines.tasks import Plan, Sampling
+from restore.pipelines.diffusion.denoiser import Denoiser
+from restore.pipelines.hub.prior import load_prior
+from restore.pipelines.restoration import plans
+from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality
+from restore.pipelines.restoration.kernels import disk_kernel, motion_kernel
+from restore.pipelines.restoration.lighting import Lighting
+from restore.pipelines.restoration.plans import Plan, Sampling
+from restore.pipelines.restoration.terms import TERMS, QualityTerms
 
 LEAST_SIDE = 8  # pixels
 OnStep = Callable[[int, int], Any]
@@ -48,7 +48,7 @@ class Degradation:
     scale, kernel_kind: super-resolution (2, 3, 4, 8; "bicubic" or "area"). blur: width of a Gaussian, motion
     (length, degrees), disk (radius) or kernel (a picture of it), at most one of them; all in pixels. noise:
     standard deviation in levels of 255; peak: counts at white of Poisson noise. quality: of the JPEG encoder.
-    target: mean brightness wanted, [0, 1]. chain: of "compose", see `tasks.compose`.
+    target: mean brightness wanted, [0, 1]. chain: of "compose", see `plans.compose`.
     """
 
     scale: int = 4
@@ -166,8 +166,8 @@ def enhance(
     """Undo one degradation of a photo of any size.
 
     image: path, Pillow image or uint8/uint16 array; for "hdr" a list of 2 to 5 aligned exposures. `task` is one
-    of `tasks.TASKS`; what describes the damage is explained at `Degradation`, how it is sampled at
-    `tasks.Sampling`. degradation ("compose"): what happened in which order, see `tasks.compose`. mask
+    of `plans.TASKS`; what describes the damage is explained at `Degradation`, how it is sampled at
+    `plans.Sampling`. degradation ("compose"): what happened in which order, see `plans.compose`. mask
     ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
     or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
     model: "builtin", a folder in diffusers' format, or a .safetensors file. `on_step(done, total)` of the first
@@ -175,8 +175,8 @@ def enhance(
     Raises InputError, ModelUnavailableError, Cancelled.
     """
     begun = time.perf_counter()
-    if task not in tasks.TASKS:
-        raise InputError(f"expected a task out of {', '.join(tasks.TASKS)}, got '{task}'")
+    if task not in plans.TASKS:
+        raise InputError(f"expected a task out of {', '.join(plans.TASKS)}, got '{task}'")
     damage = Degradation(scale, kernel_kind, blur, motion, disk, kernel, noise, peak, quality, target, degradation)
     sampling = Sampling(method, steps, strength, guidance_steps, start, temperature, respaced)
     for name, value, least in (("seed", seed, 0), ("passes", passes, 1)):
@@ -187,7 +187,7 @@ def enhance(
     plan = _moved(_with_terms(_plan(task, photos, damage, mask), terms, target), where)
     total = steps or plan.steps
     denoiser, critic = _prior(model, str(where)), _critic(str(where))
-    restored = tasks.run(
+    restored = plans.run(
         denoiser,
         plan,
         sampling,
@@ -253,23 +253,23 @@ def _plan(task: str, photos: list[Photo], damage: Degradation, mask: AnyMask) ->
     y = _tensor(photos[0])
     noise = None if damage.noise is None else damage.noise / 127.5
     if task == "super-resolution":
-        return tasks.super_resolution(y, damage.scale, damage.kernel_kind)
+        return plans.super_resolution(y, damage.scale, damage.kernel_kind)
     if task == "deblur":
-        return tasks.deblur(y, _kernel(damage), noise)
+        return plans.deblur(y, _kernel(damage), noise)
     if task == "denoise":
-        return tasks.denoise(y, noise, damage.peak)
+        return plans.denoise(y, noise, damage.peak)
     if task == "colorize":
         weights = y.new_tensor((0.299, 0.587, 0.114))[None, :, None, None]
-        return tasks.colorize((y * weights).sum(1, keepdim=True))
+        return plans.colorize((y * weights).sum(1, keepdim=True))
     if task == "inpaint":
-        return tasks.inpaint(y, torch.from_numpy(load_mask(mask, photos[0].size))[None, None].float())
+        return plans.inpaint(y, torch.from_numpy(load_mask(mask, photos[0].size))[None, None].float())
     if task == "low-light":
-        return tasks.low_light(y, damage.target, noise)
+        return plans.low_light(y, damage.target, noise)
     if task == "compose":
-        return tasks.compose(y, damage.chain or "")
+        return plans.compose(y, damage.chain or "")
     if task == "hdr":
-        return tasks.hdr([_tensor(p) for p in photos], damage.target)
-    return tasks.dejpeg(y, _jpeg(photos[0], damage.quality))
+        return plans.hdr([_tensor(p) for p in photos], damage.target)
+    return plans.dejpeg(y, _jpeg(photos[0], damage.quality))
 
 
 def _kernel(damage: Degradation) -> Tensor | float | None:

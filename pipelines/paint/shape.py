@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import InputError
-from restore.pipelines.instruct_net import token_ids
-from restore.pipelines.shape_net import SIDE, ShapeNet
-from restore.pipelines.single_net import SingleNetPipeline
+from restore.pipelines.networks.instruct import token_ids
+from restore.pipelines.networks.shape import SIDE, ShapeNet
+from restore.pipelines.paint.single import SingleNetPipeline
 
 FILLED = 0.7  # share of the working square that the shape's longer side takes
 EDGE = 0.25  # width of the pasted outline's soft edge, in probability

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.errors import InputError
-from restore.pipelines.degradations import Compose, Identity, Operator
-from restore.pipelines.windows import Box, reduced
+from restore.pipelines.restoration.degradations import Compose, Identity, Operator
+from restore.pipelines.restoration.tiles import Box, reduced
 
 # Annex K, tables K.1 and K.2, row by row.
 LUMINANCE = (

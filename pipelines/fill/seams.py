@@ -18,8 +18,8 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 
 from restore.errors import InputError
-from restore.pipelines.shift_map import ShiftMap
-from restore.pipelines.transforms import Transforms
+from restore.pipelines.fill.shift_map import ShiftMap
+from restore.pipelines.fill.transforms import Transforms
 
 STEP = 0.25  # colour step at which a seam's weight has fallen to a half
 SCREEN = 0.004  # pull towards the copied colour, per pixel of a crop of REFERENCE pixels

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.push_pull import push_pull
 
 RING = 0.03  # width of the ring of known pixels that is compared, share of the crop's longer side
 LARGEST = 0.15  # correction of a colour; more is not a shift of the model's but another content

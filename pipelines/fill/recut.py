@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.pipelines.expansion import UNITS, cheapest
-from restore.pipelines.transforms import Transforms
+from restore.pipelines.fill.expansion import UNITS, cheapest
+from restore.pipelines.fill.transforms import Transforms
 
 RING = 2  # pixels around a region on which its moves are compared
 SAMPLES = 1500  # of them, at most

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from restore.features.expectation import Expectation, ExpectationNet, Expected
 from restore.features.lite0 import Lite0
-from restore.pipelines.draft_net import MULTIPLE, DraftNet
-from restore.pipelines.sampler import sample
-from restore.pipelines.seams import close_seams, compose, shrink
-from restore.pipelines.shift_map import Features, Labels, ShiftMapOptions, offsets, solve
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.diffusion.sampler import sample
+from restore.pipelines.fill.seams import close_seams, compose, shrink
+from restore.pipelines.fill.shift_map import Features, Labels, ShiftMapOptions, offsets, solve
+from restore.pipelines.networks.draft import MULTIPLE, DraftNet
+from restore.pipelines.push_pull import push_pull
 from restore.weights.store import load_weights
 
 COMPONENTS = ("draft", "expectation", "lite0")

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.pipelines.draft_net import ResBlock
-from restore.pipelines.edm import level_waves, precondition
+from restore.pipelines.diffusion.edm import level_waves, precondition
+from restore.pipelines.networks.draft import ResBlock
 
 SIDE = 128  # pixels; photos are brought to this square
 UNSHUFFLE = 4  # the levels work on cells of 4×4, 8×8 and 16×16 pixels

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from restore.pipelines.draft_net import EMB, SIGMA_DATA, DraftConfig, DraftNet
-from restore.pipelines.edm import level_waves, precondition
-from restore.pipelines.instruct_net import BUCKETS
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.diffusion.edm import level_waves, precondition
+from restore.pipelines.networks.draft import EMB, SIGMA_DATA, DraftConfig, DraftNet
+from restore.pipelines.networks.instruct import BUCKETS
+from restore.pipelines.push_pull import push_pull
 
 SIDE = 96  # pixels of the square that it works on
 SIGMA_PURE = 80.0  # the noise level at which nothing is left of a photo; there one step paints

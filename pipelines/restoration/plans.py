@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import InputError
-from restore.pipelines.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
-from restore.pipelines.denoiser import Denoiser
-from restore.pipelines.guidance import (
+from restore.pipelines.diffusion.denoiser import Denoiser
+from restore.pipelines.diffusion.schedules import ddpm, geometric, warm
+from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
+from restore.pipelines.restoration.guidance import (
     QUANTISATION,
     Correction,
     GradientGuidance,
@@ -23,13 +24,12 @@ from restore.pipelines.guidance import (
     noise_like,
     sample,
 )
-from restore.pipelines.half_quadratic import HalfQuadratic
-from restore.pipelines.jpeg import Compressed, Jpeg
-from restore.pipelines.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
-from restore.pipelines.lighting import Lighting, blotch_level, noise_level
-from restore.pipelines.quality_terms import QualityTerms
-from restore.pipelines.schedules import ddpm, geometric, warm
-from restore.pipelines.windows import SIDE, Box, Windowed
+from restore.pipelines.restoration.half_quadratic import HalfQuadratic
+from restore.pipelines.restoration.jpeg import Compressed, Jpeg
+from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
+from restore.pipelines.restoration.lighting import Lighting, blotch_level, noise_level
+from restore.pipelines.restoration.terms import QualityTerms
+from restore.pipelines.restoration.tiles import SIDE, Box, Windowed
 
 TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg", "compose")
 METHODS = ("half-quadratic", "gdp", "gdp-xt")

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import InputError
-from restore.pipelines.kernels import gaussian_kernel
-from restore.pipelines.smooth import push_pull
-from restore.pipelines.windows import Box, reduced, shifted
+from restore.pipelines.push_pull import push_pull
+from restore.pipelines.restoration.kernels import gaussian_kernel
+from restore.pipelines.restoration.tiles import Box, reduced, shifted
 
 ITERATIONS = 60  # most steps of the conjugate gradient
 TOLERANCE = 1e-4  # relative residual at which it stops

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.push_pull import push_pull
 
 SIGMA_START = 0.6  # noise level from which variants are sampled, pixels in [-1, 1]
 SIGMA_END = 0.02

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from restore.errors import ModelUnavailableError
-from restore.pipelines.hub_inpaint import Image, Mask, OnStep
+from restore.pipelines.hub.inpaint import Image, Mask, OnStep
 
 MULTIPLE = 8  # LaMa halves three times
 

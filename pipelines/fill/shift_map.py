@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.errors import InputError
-from restore.pipelines.expansion import Expansion
-from restore.pipelines.offsets import (
+from restore.pipelines.fill.expansion import Expansion
+from restore.pipelines.fill.offsets import (
     dominant_shifts,
     matching_shifts,
     mirror_shifts,
     patch_features,
     turned_shifts,
 )
-from restore.pipelines.transforms import MIRRORED, Transforms
+from restore.pipelines.fill.transforms import MIRRORED, Transforms
 
 Array = NDArray[np.floating]
 Bool = NDArray[np.bool_]

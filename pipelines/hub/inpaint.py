@@ -22,7 +22,7 @@ from PIL import Image as Pillow
 
 from restore.errors import ModelUnavailableError
 from restore.hub.cache import quiet
-from restore.pipelines.memory import Memory
+from restore.pipelines.hub.placement import Memory
 
 EDITOR = re.compile(r"Pix2Pix|Edit|Kontext")  # classes that take an instruction and no mask
 TRANSFORMER_SIZE = 1024  # native side of models whose config names none

@@ -31,11 +31,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.pipelines.degradations import Operator
-from restore.pipelines.denoiser import Denoiser, levels, posterior_variance
-from restore.pipelines.quality_terms import QualityTerms
-from restore.pipelines.schedules import ancestral_share
-from restore.pipelines.windows import SIDE, Box, blended
+from restore.pipelines.diffusion.denoiser import Denoiser, levels, posterior_variance
+from restore.pipelines.diffusion.schedules import ancestral_share
+from restore.pipelines.restoration.degradations import Operator
+from restore.pipelines.restoration.terms import QualityTerms
+from restore.pipelines.restoration.tiles import SIDE, Box, blended
 
 DEVIATION = 0.25  # of photos' pixels around what their surroundings tell, [-1, 1]: r of an unbounded σ
 OVERVIEW_ERROR = 0.05  # rms error of a small restored picture, [-1, 1]

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import ModelUnavailableError
-from restore.pipelines.denoiser import Denoiser
-from restore.pipelines.prior_net import PriorConfig, PriorNet
-from restore.pipelines.schedules import sigma_of
+from restore.pipelines.diffusion.denoiser import Denoiser
+from restore.pipelines.diffusion.schedules import sigma_of
+from restore.pipelines.networks.prior import PriorConfig, PriorNet
 from restore.weights.store import load_weights
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.pipelines.transforms import LINEAR, MIRRORED, TURNED, Transforms
+from restore.pipelines.fill.transforms import LINEAR, MIRRORED, TURNED, Transforms
 
 PATCH = 8
 MIDDLE = (PATCH - 1) / 2  # of a patch, from its first pixel

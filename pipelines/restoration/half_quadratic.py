@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from restore.pipelines.denoiser import posterior_variance
-from restore.pipelines.guidance import DEVIATION, Measurement, gradient
-from restore.pipelines.quality_terms import QualityTerms
-from restore.pipelines.windows import SIDE, Box, blended
+from restore.pipelines.diffusion.denoiser import posterior_variance
+from restore.pipelines.restoration.guidance import DEVIATION, Measurement, gradient
+from restore.pipelines.restoration.terms import QualityTerms
+from restore.pipelines.restoration.tiles import SIDE, Box, blended
 
 
 @dataclass(frozen=True)

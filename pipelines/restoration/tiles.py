@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.pipelines.denoiser import Denoiser
+from restore.pipelines.diffusion.denoiser import Denoiser
 
 SIDE, OVERLAP = 512, 64  # pixels
 GRID = 8  # pixels: windows of the network begin at multiples, so that its coarse cells lie as in the whole photo

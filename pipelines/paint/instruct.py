@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.pipelines.instruct_net import SIDE, InstructNet, token_ids
-from restore.pipelines.sampler import schedule
-from restore.pipelines.single_net import SingleNetPipeline
+from restore.pipelines.diffusion.sampler import schedule
+from restore.pipelines.networks.instruct import SIDE, InstructNet, token_ids
+from restore.pipelines.paint.single import SingleNetPipeline
 
 SIGMA_MAX = 2.0  # noise level of the first sampled step, 13 standard deviations of the change
 

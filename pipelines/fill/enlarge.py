@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.pipelines.offsets import dominant_shifts, patch_features
-from restore.pipelines.refine import Level, align, recut
-from restore.pipelines.seams import Composite, close_seams, shrink, spread
-from restore.pipelines.transforms import NONE, SHIFTED, Transforms
+from restore.pipelines.fill.offsets import dominant_shifts, patch_features
+from restore.pipelines.fill.recut import Level, align, recut
+from restore.pipelines.fill.seams import Composite, close_seams, shrink, spread
+from restore.pipelines.fill.transforms import NONE, SHIFTED, Transforms
 
 KEPT = (SHIFTED, 0, 0)  # kind and shift of a pixel that is the photo's own, in its own place
 STEP = 2.0  # most that one size is larger than the one before

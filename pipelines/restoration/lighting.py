@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.pipelines.windows import Box, reduced
+from restore.pipelines.restoration.tiles import Box, reduced
 
 LIMIT = 0.1  # |M| of an exposure of a stack at most: a map that may be anything explains any photo away
 SHARE = 8  # reach of a light map's averages, 1/SHARE of the longer side

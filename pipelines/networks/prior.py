@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.pipelines.draft_net import ResBlock
+from restore.pipelines.networks.draft import ResBlock
 
 UNSHUFFLE = 2  # the network's finest grid: cells of 2×2 pixels
 SIGMA_DATA = 0.5  # standard deviation of photos, pixels in [-1, 1]

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.pipelines.edm import level_waves, precondition
-from restore.pipelines.smooth import push_pull
+from restore.pipelines.diffusion.edm import level_waves, precondition
+from restore.pipelines.push_pull import push_pull
 
 UNSHUFFLE = 4  # the network works on 4×4 pixel cells
 SIGMA_DATA = 0.25  # standard deviation of the residual, pixels in [-1, 1]

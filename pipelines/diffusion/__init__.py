@@ -1,0 +1,1 @@
+"""Denoising: noise levels, schedules, the sampler."""

@@ -1,0 +1,1 @@
+"""The embedded fill: the photo's own pixels, moved where a draft says."""

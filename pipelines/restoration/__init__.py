@@ -1,0 +1,1 @@
+"""Undoing a known degradation with a prior."""
