@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from restore.quality.classic import colour_cast, sharpness
-from restore.quality.fiqa import pseudo_labels
-from restore.quality.full_reference import ms_ssim, psnr, ssim
-from restore.quality.giqa import fit_mixture
-from restore.quality.sets import LinearSVM, frechet_distance, kernel_distance, p_ids, u_ids
+from restore.quality.judges.fiqa import pseudo_labels
+from restore.quality.metrics.full_reference import ms_ssim, psnr, ssim
+from restore.quality.metrics.giqa import fit_mixture
+from restore.quality.metrics.no_reference import colour_cast, sharpness
+from restore.quality.metrics.sets import LinearSVM, frechet_distance, kernel_distance, p_ids, u_ids
 
 Row = tuple[str, str, float, float]  # metric, other implementation, ours, theirs
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from benchmarks.fill import Photo, read, tensor
 from restore.edit.loop import areas_of
 from restore.pipelines.fill.builtin import STRATEGIES, BuiltinPipeline, Strategy
-from restore.quality.full_reference import feature_distance
+from restore.quality.metrics.full_reference import feature_distance
 
 
 def make(

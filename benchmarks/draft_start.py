@@ -28,7 +28,7 @@ from restore.pipelines.fill.seams import shrink
 from restore.pipelines.networks.coord import CODE, CoordNet
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.push_pull import push_pull
-from restore.quality.full_reference import feature_distance
+from restore.quality.metrics.full_reference import feature_distance
 from restore.weights.store import load_weights
 
 SIDE, STEPS = 128, 8

@@ -23,9 +23,9 @@ from safetensors.numpy import load_file, save_file
 
 from benchmarks.fill import read, tensor
 from restore.features.lite0 import trained_lite0
-from restore.quality.classic import sharpness
-from restore.quality.features import photo_features
-from restore.quality.fiqa import error_versus_reject, fit_regressor, pseudo_labels
+from restore.quality.features.pooled import photo_features
+from restore.quality.judges.fiqa import error_versus_reject, fit_regressor, pseudo_labels
+from restore.quality.metrics.no_reference import sharpness
 
 REJECTED = (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 SPLITS = 5

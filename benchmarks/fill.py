@@ -27,9 +27,9 @@ from torch import Tensor
 from benchmarks import rivals
 from restore.errors import InputError, RestoreError
 from restore.features.lite0 import Lite0
-from restore.quality.features import Window, crop_features, hole_windows
-from restore.quality.full_reference import feature_distance, psnr
-from restore.quality.sets import bootstrap_interval, frechet_distance, p_ids, u_ids
+from restore.quality.features.pooled import Window, crop_features, hole_windows
+from restore.quality.metrics.full_reference import feature_distance, psnr
+from restore.quality.metrics.sets import bootstrap_interval, frechet_distance, p_ids, u_ids
 from restore.training.publish import set_scores
 
 CROPS = 8  # per hole, for the distances of sets

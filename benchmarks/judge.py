@@ -4,7 +4,7 @@
       --out runs/benchmark-judge
 
 DATA holds X.jpg and X.mask.png; FILLS holds a folder of X.png per method (benchmarks/fill.py writes them). The truth
-of a pixel is the severity d > SEVERE of quality/judge_net.py, of a fill the feature distance in its hole. OUT gets
+of a pixel is the severity d > SEVERE of quality/judges/judge_net.py, of a fill the feature distance in its hole. OUT gets
 the candidates, card.json, table.md and reliability.png; --record enters the card in the manifest.
 """
 
@@ -26,8 +26,8 @@ from benchmarks import candidates
 from benchmarks.fill import Photo, load, read, tensor
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.fill.builtin import BuiltinPipeline
-from restore.quality.judge import Judge
-from restore.quality.judge_net import SEVERE, severity
+from restore.quality.judges.judge import Judge
+from restore.quality.judges.judge_net import SEVERE, severity
 from restore.training.publish import set_scores
 from restore.weights.store import load_weights
 

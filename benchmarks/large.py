@@ -38,7 +38,7 @@ from restore.edit.loop import SIDE, areas_of
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.pipelines.networks.coord import CoordNet
-from restore.quality.full_reference import feature_distance
+from restore.quality.metrics.full_reference import feature_distance
 from restore.settings import Settings
 
 MEGAPIXELS = (12, 24, 48)

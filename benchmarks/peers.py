@@ -31,7 +31,7 @@ from benchmarks import rivals
 from benchmarks.fill import load, read, tensor
 from benchmarks.lama import MULTIPLE, lama
 from restore.features.lite0 import trained_lite0
-from restore.quality.full_reference import feature_distance
+from restore.quality.metrics.full_reference import feature_distance
 
 OURS = ("restore", "restore draft")
 Image = NDArray[np.uint8]

@@ -21,7 +21,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from restore.enhancement.task import EnhanceResult, enhance
-from restore.quality.classic import colour_cast, exposure, noise
+from restore.quality.metrics.no_reference import colour_cast, exposure, noise
 
 RGB = NDArray[np.uint8]
 SIDE = 384  # pixels, long side at which darkness and stacks are measured

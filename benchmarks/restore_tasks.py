@@ -5,7 +5,7 @@
 Every photo is damaged in six ways (super-resolution ×4, Gaussian blur 2 px, noise 25, grey, half the pixels gone,
 JPEG quality 10), rounded to 8 bits, and restored by `restore.enhance` and by what OpenCV and scikit-image offer.
 OUT gets scores.csv (a row per photo, task and method), table.md and a contact sheet per task.
-Feature distance: quality/full_reference.py. Consistency: rms of D(result) − y in levels of 255.
+Feature distance: quality/metrics/full_reference.py. Consistency: rms of D(result) − y in levels of 255.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.restoration.degradations import Blur, Downsample, Grey, Identity, Mask, Operator
 from restore.pipelines.restoration.jpeg import Jpeg
 from restore.pipelines.restoration.kernels import gaussian_kernel
-from restore.quality.full_reference import feature_distance
+from restore.quality.metrics.full_reference import feature_distance
 from restore.training.publish import set_scores
 
 RGB = NDArray[np.uint8]

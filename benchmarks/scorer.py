@@ -7,7 +7,7 @@ Example:
 
 Per distortion: pairs of a ladder (photo and five levels) in the right order, whole ladders in order, mean score of
 each level. For the scorer also how far the score of a whole photo moves when it is mirrored, trimmed or reduced a
-little. The mixture of natural photos (quality/natural.py) has seen no distortion; its order is a by-product.
+little. The mixture of natural photos (quality/judges/natural.py) has seen no distortion; its order is a by-product.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from restore.features.lite0 import trained_lite0
-from restore.quality.natural import NaturalPhotos
-from restore.quality.scorer import Scorer
+from restore.quality.judges.natural import NaturalPhotos
+from restore.quality.judges.scorer import Scorer
 from restore.training.data import PhotoCache
 from restore.training.distortions import DISTORTIONS, LEVELS, TRAINED, distort
 from restore.training.publish import set_scores

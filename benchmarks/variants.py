@@ -19,8 +19,8 @@ from benchmarks import candidates
 from benchmarks.fill import load, tensor
 from restore.features.lite0 import trained_lite0
 from restore.pipelines.fill.builtin import BuiltinPipeline, Strategy
-from restore.quality.full_reference import feature_distance
-from restore.quality.judge import Judge
+from restore.quality.judges.judge import Judge
+from restore.quality.metrics.full_reference import feature_distance
 from restore.weights.store import load_weights
 
 SOURCES = {

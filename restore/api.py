@@ -39,7 +39,7 @@ from restore.pipelines.networks.coord import CoordNet
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
-from restore.quality.judge import Judge, Judgement
+from restore.quality.judges.judge import Judge, Judgement
 from restore.results import Assessment, InpaintResult, Segmentation, edited
 from restore.settings import Settings
 from restore.weights.store import load_weights

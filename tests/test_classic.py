@@ -8,7 +8,7 @@ import pytest
 from conftest import make_scene
 
 from restore.errors import InputError
-from restore.quality.classic import colour_cast, exposure, noise, sharpness
+from restore.quality.metrics.no_reference import colour_cast, exposure, noise, sharpness
 
 
 def test_sharpness_falls_with_blur() -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from restore.features.lite0 import Lite0
-from restore.quality.full_reference import feature_distance
+from restore.quality.metrics.full_reference import feature_distance
 from restore.training.critic import Critic, distance, hinge, judged, over
 
 TAPS = (0, 2)

@@ -387,7 +387,7 @@ def test_the_gate_names_what_failed(photo):
 
 
 def test_too_many_artifacts_are_rejected(photo, monkeypatch):
-    from restore.quality.judge import Judgement
+    from restore.quality.judges.judge import Judgement
 
     monkeypatch.setattr(Judgement, "artifacts", property(lambda self: self.hole))
     with pytest.raises(Rejected, match="artifacts in the hole"):

@@ -8,7 +8,7 @@ import pytest
 from restore.edit.loop import Area, Candidate, areas_of, reduced, rendered, repair
 from restore.pipelines.fill.enlarge import enlarged
 from restore.pipelines.fill.transforms import SHIFTED
-from restore.quality.judge import Judgement
+from restore.quality.judges.judge import Judgement
 from restore.settings import Settings
 
 SHAPE = (64, 64)

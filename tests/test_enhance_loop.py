@@ -19,7 +19,7 @@ from restore.pipelines.restoration import plans
 from restore.pipelines.restoration.degradations import Blur, Compose, Downsample
 from restore.pipelines.restoration.jpeg import Compressed, Jpeg
 from restore.pipelines.restoration.kernels import gaussian_kernel
-from restore.quality.judge import Judgement
+from restore.quality.judges.judge import Judgement
 from tests.conftest import make_scene
 
 

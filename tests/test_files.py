@@ -20,9 +20,9 @@ from restore.cli import main
 from restore.edit.choose import settings_for
 from restore.errors import InputError, ModelUnavailableError
 from restore.pipelines.hub.file import FilePainter
-from restore.quality.hub_features import FolderNet
-from restore.quality.judge import Judgement
-from restore.quality.segmenter_file import FileJudge
+from restore.quality.features.folder import FolderNet
+from restore.quality.judges.judge import Judgement
+from restore.quality.judges.segmenter_file import FileJudge
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 
 from restore.errors import InputError
-from restore.quality.fiqa import QualityRegressor, error_versus_reject, fit_regressor, pseudo_labels, recogniser
+from restore.quality.judges.fiqa import QualityRegressor, error_versus_reject, fit_regressor, pseudo_labels, recogniser
 
 
 def faces(seed: int = 0, people: int = 40, each: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import torch
 
 from restore.errors import InputError
 from restore.features.lite0 import Lite0
-from restore.quality.full_reference import MS_SSIM_SIDE, SCALES, feature_distance, lpips, ms_ssim, psnr, ssim
+from restore.quality.metrics.full_reference import MS_SSIM_SIDE, SCALES, feature_distance, lpips, ms_ssim, psnr, ssim
 
 
 @pytest.fixture(scope="module")

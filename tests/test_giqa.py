@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from restore.errors import InputError
-from restore.quality.giqa import (
+from restore.quality.metrics.giqa import (
     GmmScore,
     MbcScore,
     Space,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.quality.judge import Judgement, quality_of
-from restore.quality.judge_net import STRIDE, severity
+from restore.quality.judges.judge import Judgement, quality_of
+from restore.quality.judges.judge_net import STRIDE, severity
 
 
 def judgement(probability: np.ndarray, hole: np.ndarray) -> Judgement:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import restore.quality.manifold as manifold
+import restore.quality.metrics.manifold as manifold
 from restore.errors import InputError
-from restore.quality.manifold import density_coverage, nearest_distances, precision_recall
+from restore.quality.metrics.manifold import density_coverage, nearest_distances, precision_recall
 
 
 def by_definition(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float, float, float]:

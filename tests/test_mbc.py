@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from restore.cli import main
 from restore.errors import InputError
 from restore.pipelines.networks.prior import PriorConfig, PriorNet
-from restore.quality.giqa import MbcScore
+from restore.quality.metrics.giqa import MbcScore
 from restore.training.mbc import MbcTask
 from restore.training.tasks import load_recipe
 

@@ -9,8 +9,8 @@ from scipy.linalg import sqrtm
 
 from restore.errors import InputError
 from restore.features.lite0 import Lite0
-from restore.quality.features import crop_features, hole_windows
-from restore.quality.sets import (
+from restore.quality.features.pooled import crop_features, hole_windows
+from restore.quality.metrics.sets import (
     LinearSVM,
     bootstrap_interval,
     frechet_distance,

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from restore.errors import InputError
-from restore.quality.full_reference import psnr
-from restore.quality.sets import frechet_distance, kernel_distance
-from restore.quality.streaming import Frechet, MeanOverPairs, OverSets
+from restore.quality.metrics.full_reference import psnr
+from restore.quality.metrics.sets import frechet_distance, kernel_distance
+from restore.quality.metrics.streaming import Frechet, MeanOverPairs, OverSets
 
 GENERATOR = torch.Generator().manual_seed(0)
 REAL, FAKE = (torch.rand(30, 3, 8, 8, generator=GENERATOR) for _ in range(2))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from restore.cli import main
 from restore.errors import Cancelled, InputError, RestoreError
-from restore.quality.judge_net import SEVERE
+from restore.quality.judges.judge_net import SEVERE
 from restore.training.curves import HEADER, Curves, read_rows
 from restore.training.data import Holes, PhotoCache, held_out, photo_sources
 from restore.training.grounder import GrounderTask

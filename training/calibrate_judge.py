@@ -1,4 +1,4 @@
-"""How often does the judge call untouched photos broken, by threshold? Choose ARTIFACT of quality/judge.py by it.
+"""How often does the judge call untouched photos broken, by threshold? Choose ARTIFACT of quality/judges/judge.py by it.
 
 Example:
   python -m restore.training.calibrate_judge --photos runs/draft/photos --shapes ../shared/data/hole-shapes.npz \\

@@ -71,7 +71,7 @@ def hinge(logits: list[Tensor], sign: int) -> list[Tensor]:
 
 
 def distance(fake: list[Tensor], real: list[Tensor], shape: Tensor) -> Tensor:
-    """Feature distance (quality/full_reference.py) of features to the truth's, over the shape."""
+    """Feature distance (quality/metrics/full_reference.py) of features to the truth's, over the shape."""
     return over([(unit(a) - unit(b)).square().sum(1, keepdim=True) for a, b in zip(fake, real, strict=True)], shape)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.networks.draft import SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.push_pull import push_pull
-from restore.quality.full_reference import feature_distance
+from restore.quality.metrics.full_reference import feature_distance
 from restore.training.data import Holes, PhotoCache, held_out, random_crop
 from restore.training.loop import Task
 

@@ -1,4 +1,4 @@
-"""Fit GIQA's MBC (quality/giqa.py): which checkpoint of our own prior made a picture? Gu et al., ECCV 2020, §3.2.
+"""Fit GIQA's MBC (quality/metrics/giqa.py): which checkpoint of our own prior made a picture? Gu et al., ECCV 2020, §3.2.
 
 The pictures are photos that were buried in noise and denoised in one step by each checkpoint, the same crops and noise
 for all; untouched photos stand for the end of training. Fitted when the task is made, as the statistics are.
@@ -17,8 +17,8 @@ from torch import Tensor
 from restore.errors import InputError
 from restore.features.lite0 import trained_lite0
 from restore.pipelines.networks.prior import PriorConfig, PriorNet
-from restore.quality.features import photo_features
-from restore.quality.giqa import MbcScore
+from restore.quality.features.pooled import photo_features
+from restore.quality.metrics.giqa import MbcScore
 from restore.training.data import PhotoCache, random_crop
 from restore.training.loop import Task, load_into
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from restore.features.lite0 import trained_lite0
 from restore.pipelines.networks.mender import MenderNet
-from restore.quality.full_reference import TAPS, feature_distance
+from restore.quality.metrics.full_reference import TAPS, feature_distance
 from restore.training.critic import Critic, judged
 from restore.training.judge import find_shards, make_own_fills
 from restore.training.loop import Task

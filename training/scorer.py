@@ -1,4 +1,4 @@
-"""Train the no-reference quality scorer (quality/scorer_net.py): first to rank, then to agree with a teacher.
+"""Train the no-reference quality scorer (quality/judges/scorer_net.py): first to rank, then to agree with a teacher.
 
 1. RankIQA (Liu et al., ICCV 2017): a batch holds whole ladders (a crop and five levels of one distortion), one
    forward pass, hinge on all pairs of a ladder.
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.features.lite0 import trained_lite0, unit
-from restore.quality.scorer_net import CELL, ScorerNet, cell_statistics, crop_features
+from restore.quality.judges.scorer_net import CELL, ScorerNet, cell_statistics, crop_features
 from restore.training.data import PhotoCache
 from restore.training.distortions import LEVELS, TRAINED, distort
 from restore.training.loop import Task

@@ -22,7 +22,7 @@ from restore.pipelines.networks.draft import SIGMA_DATA, DraftConfig
 from restore.pipelines.networks.instruct import BUCKETS, token_ids
 from restore.pipelines.networks.shape import SIGMA_PURE, ShapeNet
 from restore.pipelines.push_pull import push_pull
-from restore.quality.full_reference import TAPS, feature_distance
+from restore.quality.metrics.full_reference import TAPS, feature_distance
 from restore.training.critic import WIDTH, Critic, distance, hinge, over
 from restore.training.loop import Task
 from restore.training.scenes import Cutout, common_names, find_objects, load_objects

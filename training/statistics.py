@@ -1,4 +1,4 @@
-"""Fit the statistics of natural photos (quality/natural.py): PCA in closed form, a Gaussian mixture by EM.
+"""Fit the statistics of natural photos (quality/judges/natural.py): PCA in closed form, a Gaussian mixture by EM.
 
 Nothing is trained step by step: the task fits when it is made, and `restore train natural` writes that down.
 """
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from restore.errors import InputError
 from restore.features.lite0 import trained_lite0
-from restore.quality.features import photo_features
-from restore.quality.giqa import LEAST_ROWS, GmmScore
-from restore.quality.natural import mixture
+from restore.quality.features.pooled import photo_features
+from restore.quality.judges.natural import mixture
+from restore.quality.metrics.giqa import LEAST_ROWS, GmmScore
 from restore.training.data import PhotoCache
 from restore.training.loop import Task
 

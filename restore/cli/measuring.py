@@ -15,7 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from restore.measure.pictures import Assessor, Item, Memory, Record
-    from restore.quality.giqa import MbcScore
+    from restore.quality.metrics.giqa import MbcScore
     from restore.reports.suite import Page
 
 
@@ -68,8 +68,8 @@ def open_assessor(options: dict[str, Any], nets: Sequence[str] = ()) -> Assessor
     from restore.api import device_named
     from restore.errors import InputError
     from restore.measure.pictures import Assessor
-    from restore.quality.features import OnnxNet
-    from restore.quality.hub_features import FolderNet
+    from restore.quality.features.folder import FolderNet
+    from restore.quality.features.pooled import OnnxNet
 
     loaded: dict[str, OnnxNet | FolderNet] = {}
     for text in nets:
@@ -86,7 +86,7 @@ def _mbc(path: Path) -> MbcScore:
     from safetensors.torch import load_file
 
     from restore.errors import InputError
-    from restore.quality.giqa import MbcScore
+    from restore.quality.metrics.giqa import MbcScore
 
     try:
         tensors = {name: value.float() for name, value in load_file(path).items()}
@@ -134,7 +134,7 @@ def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     import numpy as np
 
     from restore.quality.catalogue import PER_IMAGE
-    from restore.quality.sets import bootstrap_interval
+    from restore.quality.metrics.sets import bootstrap_interval
 
     found = {}
     for key in PER_IMAGE:
@@ -207,7 +207,7 @@ def add_giqa(
     import numpy as np
 
     from restore.measure.pictures import Item, find_images
-    from restore.quality.giqa import GmmScore, knn_score
+    from restore.quality.metrics.giqa import GmmScore, knn_score
 
     others, _ = split(
         run_over([Item(path) for path in find_images([reference])], assessor, memory, options, features=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from restore.edit.fillers import Filler
     from restore.grounding.finder import ObjectFinder
-    from restore.quality.judge import Judgement
+    from restore.quality.judges.judge import Judgement
 
 EMBEDDED = ("builtin", "instruct")  # models that come with the package
 
@@ -107,7 +107,7 @@ def open_judge(name: str, device: torch.device, shipped: Callable[..., Judgement
     """What `--judge` names: the shipped judge, or one whose artifact map a TorchScript file draws."""
     if name == "builtin":
         return shipped
-    from restore.quality.segmenter_file import FileJudge
+    from restore.quality.judges.segmenter_file import FileJudge
 
     return FileJudge(_judge_file(name), shipped, device)
 

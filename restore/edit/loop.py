@@ -19,7 +19,7 @@ from restore.images.photo import Pixels
 from restore.images.windows import Window, windows
 from restore.pipelines.fill.enlarge import KEPT, Source, enlarge
 from restore.pipelines.fill.expansion import Expansion
-from restore.quality.judge import Judgement
+from restore.quality.judges.judge import Judgement
 from restore.settings import Settings
 
 SIDE = 512  # long side, pixels, up to which a window is filled and judged at its own size; only winners are enlarged

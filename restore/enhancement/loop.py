@@ -21,8 +21,8 @@ from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.restoration import plans
 from restore.pipelines.restoration.plans import Plan, Sampling
 from restore.pipelines.restoration.tiles import Box, boxes
-from restore.quality.judge import Judge, Judgement
-from restore.quality.scorer import Scorer
+from restore.quality.judges.judge import Judge, Judgement
+from restore.quality.judges.scorer import Scorer
 
 SIDE, OVERLAP = 256, 64  # pixels of the windows that are sampled again
 MOST, SHARE = 4, 4  # windows a pass: at most MOST, and no more than 1/SHARE of all

@@ -32,14 +32,22 @@ from restore.features.lite0 import trained_lite0
 from restore.images.decode import SUFFIXES
 from restore.images.mask import load_mask
 from restore.images.photo import load_photo
-from restore.quality.classic import colour_cast, exposure, noise, sharpness
-from restore.quality.features import OnnxNet, photo_features
-from restore.quality.full_reference import MS_SSIM_SIDE, SSIM_SIDE, feature_distance, lpips, ms_ssim, psnr, ssim_map
-from restore.quality.giqa import MbcScore
-from restore.quality.hub_features import FolderNet
-from restore.quality.judge import Judge, Judgement
-from restore.quality.natural import NaturalPhotos
-from restore.quality.scorer import Scorer
+from restore.quality.features.folder import FolderNet
+from restore.quality.features.pooled import OnnxNet, photo_features
+from restore.quality.judges.judge import Judge, Judgement
+from restore.quality.judges.natural import NaturalPhotos
+from restore.quality.judges.scorer import Scorer
+from restore.quality.metrics.full_reference import (
+    MS_SSIM_SIDE,
+    SSIM_SIDE,
+    feature_distance,
+    lpips,
+    ms_ssim,
+    psnr,
+    ssim_map,
+)
+from restore.quality.metrics.giqa import MbcScore
+from restore.quality.metrics.no_reference import colour_cast, exposure, noise, sharpness
 from restore.weights.store import load_weights, manifest
 
 VERSION = 1  # raised when a measure changes, so that remembered numbers are not mixed with new ones

@@ -14,9 +14,9 @@ import numpy as np
 
 from restore.errors import InputError
 from restore.quality.catalogue import OF_SETS, PER_IMAGE, Measure
-from restore.quality.giqa import diversity_scores, quality_scores
-from restore.quality.manifold import density_coverage, precision_recall
-from restore.quality.sets import (
+from restore.quality.metrics.giqa import diversity_scores, quality_scores
+from restore.quality.metrics.manifold import density_coverage, precision_recall
+from restore.quality.metrics.sets import (
     frechet_distance,
     half_samples,
     interval_of,

@@ -17,7 +17,7 @@ from restore.images.windows import shrunk
 if TYPE_CHECKING:
     from restore.edit.loop import Area
     from restore.images.huge import AnyPhoto
-    from restore.quality.judge import Judgement
+    from restore.quality.judges.judge import Judgement
 
 CROP_SIDE = 448  # longest side of a close-up, pixels
 MAP_SIDE = 320  # long side of an artifact map, pixels

@@ -24,7 +24,7 @@ from restore.errors import InputError
 from restore.images.photo import load_photo
 from restore.measure.sets import measure_of
 from restore.quality.catalogue import PER_IMAGE
-from restore.quality.judge import Judgement
+from restore.quality.judges.judge import Judgement
 from restore.reports.pictures import HEAT, jpeg_uri, judgement_map
 
 THUMB_SIDE, THUMB_BYTES = 192, 14_000  # long side in pixels; JPEG before base64

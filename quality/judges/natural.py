@@ -2,7 +2,7 @@
 
 Fréchet distance asks whether a *set* of pictures looks like photos; this asks it of one. Fitted by
 `restore.training.statistics`. Typical is not good: the features are those of content, so a blurred photo is about
-as typical as a sharp one (`benchmarks/scorer.py natural` measures it); `restore.quality.scorer` judges that.
+as typical as a sharp one (`benchmarks/scorer.py natural` measures it); `restore.quality.judges.scorer` judges that.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from restore.errors import InputError
 from restore.features.lite0 import Lite0
-from restore.quality.features import photo_features
-from restore.quality.giqa import GaussianMixture, GmmScore, Space
+from restore.quality.features.pooled import photo_features
+from restore.quality.metrics.giqa import GaussianMixture, GmmScore, Space
 
 
 class NaturalPhotos:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from restore.errors import InputError
 from restore.features.lite0 import Lite0
-from restore.quality.scorer_net import CELL, ScorerNet, crop_features
+from restore.quality.judges.scorer_net import CELL, ScorerNet, crop_features
 
 CROP = 128  # pixels a side
 MOST = 6  # crops a side: 36 in all, RankIQA takes 30

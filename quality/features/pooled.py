@@ -1,4 +1,4 @@
-"""Pooled EfficientNet-Lite0 features of photos or crops around holes: what `restore.quality.sets` compares.
+"""Pooled EfficientNet-Lite0 features of photos or crops around holes: what `restore.quality.metrics.sets` compares.
 
 Block 10 (112 channels, stride 16), not the 1280 of the classifier's head: a covariance wants more
 samples than dimensions, and small evaluation sets have a hundred holes, not ten thousand. Several crops

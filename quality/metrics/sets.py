@@ -1,6 +1,6 @@
 """Distances between two sets of features (real and filled), and intervals of means and distances.
 
-All arrays are NumPy (N, D), any float type; sums run in float64. Features: `restore.quality.features`.
+All arrays are NumPy (N, D), any float type; sums run in float64. Features: `restore.quality.features.pooled`.
 """
 
 from __future__ import annotations

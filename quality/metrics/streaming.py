@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from restore.errors import InputError
-from restore.quality.sets import Statistic, frechet_gaussians
+from restore.quality.metrics.sets import Statistic, frechet_gaussians
 
 PairMetric = Callable[[Tensor, Tensor], Tensor]
 Embed = Callable[[Tensor], np.ndarray]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.errors import ModelUnavailableError
-from restore.quality.judge import Judgement
+from restore.quality.judges.judge import Judgement
 
 SIDE = 512  # PAL4VST's
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of its RGB in 0 … 255

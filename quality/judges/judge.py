@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from restore.features.expectation import Expectation, working_size
 from restore.features.lite0 import Lite0
-from restore.quality.judge_net import TAPS, JudgeNet
+from restore.quality.judges.judge_net import TAPS, JudgeNet
 
 ARTIFACT = 0.85  # probability from which a pixel counts: see training/calibrate_judge.py
 EXPECTED = 2.0  # weight of the expected distance against the severity when fills of a hole are compared

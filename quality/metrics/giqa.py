@@ -14,7 +14,7 @@ from scipy.linalg import solve_triangular
 from torch import Tensor, nn
 
 from restore.errors import InputError
-from restore.quality.manifold import nearest_distances
+from restore.quality.metrics.manifold import nearest_distances
 
 VARIANCE_KEPT = 0.95  # by PCA before the mixture
 COMPONENTS = 7

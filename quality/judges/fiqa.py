@@ -15,7 +15,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor, nn
 
 from restore.errors import InputError
-from restore.quality.features import OnnxNet
+from restore.quality.features.pooled import OnnxNet
 
 SAMPLES, DRAWS = 24, 12  # m similarities of each kind, K times
 

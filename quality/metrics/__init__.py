@@ -1,0 +1,1 @@
+"""Measures in closed form: of a picture, of a pair, of sets."""
