@@ -3,8 +3,8 @@
 Example:
   python -m benchmarks.instruct --out runs/benchmark-instruct [--scenes 500] [--data ../shared/data/eval/remove]
 
-Rendered scenes (training/shapes.py, seeds never trained on): an instruction is followed when the named solid is gone
-and every other one is there: over a solid's own pixels the result is nearer to the scene without it, or with it.
+Rendered scenes (training/data/solids.py, seeds never trained on): an instruction is followed when the named solid is
+gone and every other one is there: over a solid's own pixels the result is nearer to the scene without it, or with it.
 Real photos: both models get the same words. removed: the grounder no longer finds the object in its true mask, which
 a photo where nothing was done fails; IoU of what changed with the true mask; outside: mean change, in 1/255, further
 than a tenth of the photo's side from it. OUT gets table.md, scenes.csv, scenes.png and photos.png.
@@ -28,8 +28,8 @@ from benchmarks.ground import iou, sheet
 from restore import Engine, ObjectNotFoundError
 from restore.pipelines.networks.instruct import SIDE
 from restore.pipelines.paint.instruct import InstructPipeline
+from restore.training.data.solids import Case, Scene, cover, random_case, random_scene, render
 from restore.training.publish import set_scores
-from restore.training.shapes import Case, Scene, cover, random_case, random_scene, render
 from restore.weights.store import load_weights
 
 SEED = 20_000_003  # far from every seed of the recipe

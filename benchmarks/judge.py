@@ -4,8 +4,8 @@
       --out runs/benchmark-judge
 
 DATA holds X.jpg and X.mask.png; FILLS holds a folder of X.png per method (benchmarks/fill.py writes them). The truth
-of a pixel is the severity d > SEVERE of quality/judges/judge_net.py, of a fill the feature distance in its hole. OUT gets
-the candidates, card.json, table.md and reliability.png; --record enters the card in the manifest.
+of a pixel is the severity d > SEVERE of quality/judges/judge_net.py, of a fill the feature distance in its hole. OUT
+gets the candidates, card.json, table.md and reliability.png; --record enters the card in the manifest.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ photo and every pair of methods a score votes for one fill; the table gives the 
 over all pairs and over those whose distances differ by more than 0.1, with bootstrap intervals over photos, and
 Kendall's τ of the methods' means. 50 % is chance.
 
-GIQA's references are crops of --photos (the mixture of `restore.quality.judges.natural` is listed too). MBC learns from fills
+GIQA's references are crops of --photos (the mixture of quality/judges/natural.py is listed too). MBC learns from fills
 of photos by the draft network's checkpoints (ITERATION=FILE), untouched photos standing for the end of training.
 """
 
@@ -31,7 +31,7 @@ from restore.measure.pictures import Assessor
 from restore.quality.features.pooled import crop_features
 from restore.quality.metrics.giqa import GmmScore, MbcScore, knn_score
 from restore.quality.metrics.sets import bootstrap_interval
-from restore.training.data import PhotoCache
+from restore.training.data.photos import PhotoCache
 
 CLEAR = 0.1  # feature distance from which one fill is clearly nearer to the truth
 WINDOWS = 2  # crops around a hole whose features are averaged

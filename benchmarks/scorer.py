@@ -24,8 +24,8 @@ from tqdm import tqdm
 from restore.features.lite0 import trained_lite0
 from restore.quality.judges.natural import NaturalPhotos
 from restore.quality.judges.scorer import Scorer
-from restore.training.data import PhotoCache
-from restore.training.distortions import DISTORTIONS, LEVELS, TRAINED, distort
+from restore.training.data.distortions import DISTORTIONS, LEVELS, TRAINED, distort
+from restore.training.data.photos import PhotoCache
 from restore.training.publish import set_scores
 from restore.weights.store import load_weights
 

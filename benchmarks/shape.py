@@ -3,8 +3,8 @@
 Example:
   python -m benchmarks.shape --data ../shared/data --out runs/benchmark-shape [--objects 40]
 
-Held-out labelled objects (every 16th photo, as in training/shape.py) are hidden by their own shape at precisions 0 to
-1 and painted anew by name, kind and rendered solids apart. IoU: predicted with true outline. background: mean change,
+Held-out labelled objects (every 16th photo, as in training/recipes/shape.py) are hidden by their own shape at
+precisions 0 to 1 and painted anew by name, kind and rendered solids apart. IoU: predicted with true outline. background: mean change,
 in 1/255, inside the shape outside the predicted outline (what the pipeline promises to keep) and outside the true one
 (what it costs when the outline is wrong). found: the grounder sees the kind in the shape. The same question is asked of
 the original photo, for what the grounder misses anyway. OUT gets table.md and sheet.png.
@@ -27,9 +27,9 @@ from benchmarks.ground import iou, sheet
 from restore import Engine, ObjectNotFoundError
 from restore.grounding.painting import KINDS
 from restore.pipelines.paint.shape import ShapePipeline
+from restore.training.data.scenes import common_names, find_objects, load_objects
 from restore.training.publish import set_scores
-from restore.training.scenes import common_names, find_objects, load_objects
-from restore.training.shape import HELD_OUT, imprecise, rendered_object, view
+from restore.training.recipes.shape import HELD_OUT, imprecise, rendered_object, view
 from restore.weights.store import load_weights
 
 PRECISIONS = (0.0, 0.25, 0.5, 0.75, 1.0)

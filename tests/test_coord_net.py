@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 from restore import Engine
 from restore.pipelines.networks.coord import AROUND, CELL, CODE, CoordConfig, CoordNet, Tiles, closed
-from restore.training import drafted
-from restore.training.coord import smooth, square, views
-from restore.training.data import Holes, PhotoCache
+from restore.training.data import drafted
+from restore.training.data.photos import Holes, PhotoCache
+from restore.training.recipes.coord import smooth, square, views
 from tests.conftest import make_scene
 
 SMALL = CoordConfig(width=16, deep=24, blocks=(1, 1, 1), hidden=8, frequencies=3)

@@ -23,12 +23,12 @@ from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.grounder import Instance
 from restore.grounding.instruction import Candidate, parse, select
 from restore.images.mask import mask_box
-from restore.training.annotation_json import _run_lengths
-from restore.training.annotations import Annotated, Record, Rejected, Thing, load, read_annotations
-from restore.training.removals import RemovalOptions, Remover, Triplet, dilated, refined
-from restore.training.shards import read_shards
-from restore.training.triplets import BuildOptions, build
-from restore.training.wording import means_only, word_for
+from restore.training.dataset.annotation_json import _run_lengths
+from restore.training.dataset.annotations import Annotated, Record, Rejected, Thing, load, read_annotations
+from restore.training.dataset.removals import RemovalOptions, Remover, Triplet, dilated, refined
+from restore.training.dataset.shards import read_shards
+from restore.training.dataset.triplets import BuildOptions, build
+from restore.training.dataset.wording import means_only, word_for
 
 SIZE = (96, 80)  # (W, H) of the annotated photo below
 CAT, DOG = (4, 20, 22, 30), (60, 36, 24, 28)  # boxes (x, y, w, h)

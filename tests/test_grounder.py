@@ -16,8 +16,8 @@ from restore.grounding.grounder import Instance, _components, _outline
 from restore.grounding.segmenter import Segmenter, click_map
 from restore.grounding.vocabulary import Entry
 from restore.images.photo import photo_from_array
-from restore.training.grounder import countable, segmentation_loss
-from restore.training.scenes import Cutout, Scene, _paste_group
+from restore.training.data.scenes import Cutout, Scene, _paste_group
+from restore.training.recipes.grounder import countable, segmentation_loss
 
 
 def test_click_map_peaks_at_the_click_and_has_the_width_of_its_sigma():

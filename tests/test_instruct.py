@@ -15,9 +15,9 @@ from PIL import Image
 from restore import Engine, InputError, ObjectNotFoundError
 from restore.pipelines.networks.instruct import GRID, SIDE, InstructConfig, InstructNet, token_ids
 from restore.pipelines.paint.instruct import InstructPipeline
-from restore.training.instruct import InstructTask, marked, one_step
-from restore.training.pairs import UNCLEAR, Rendered, Triplets, cell_labels, photo_pair
-from restore.training.shapes import Case, cover, random_case, random_scene, render
+from restore.training.data.pairs import UNCLEAR, Rendered, Triplets, cell_labels, photo_pair
+from restore.training.data.solids import Case, cover, random_case, random_scene, render
+from restore.training.recipes.instruct import InstructTask, marked, one_step
 from restore.training.tasks import load_recipe
 
 

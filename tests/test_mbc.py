@@ -18,7 +18,7 @@ from restore.cli import main
 from restore.errors import InputError
 from restore.pipelines.networks.prior import PriorConfig, PriorNet
 from restore.quality.metrics.giqa import MbcScore
-from restore.training.mbc import MbcTask
+from restore.training.recipes.mbc import MbcTask
 from restore.training.tasks import load_recipe
 
 SHAPE = {"widths": [16, 16], "blocks": 1}

@@ -15,7 +15,7 @@ from torch import Tensor
 from restore.errors import InputError
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.quality.judges.natural import NaturalPhotos, mixture
-from restore.training.statistics import KEPT_OUT, StatisticsTask, fit
+from restore.training.recipes.natural import KEPT_OUT, StatisticsTask, fit
 from restore.training.tasks import load_recipe
 from restore.weights.store import load_weights, manifest
 

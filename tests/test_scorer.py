@@ -12,8 +12,16 @@ from restore.errors import InputError
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.quality.judges.scorer import CROP, MOST, Scorer, grid_crops
 from restore.quality.judges.scorer_net import TAPS, CascadedGroupAttention, ScorerNet, crop_features
-from restore.training.distortions import DISTORTIONS, HELD_OUT, LEVELS, TRAINED, distort
-from restore.training.scorer import RUNGS, ScorerTask, ladder_hinge, pairs_in_order, similarity, teacher, to_tensor
+from restore.training.data.distortions import DISTORTIONS, HELD_OUT, LEVELS, TRAINED, distort
+from restore.training.recipes.scorer import (
+    RUNGS,
+    ScorerTask,
+    ladder_hinge,
+    pairs_in_order,
+    similarity,
+    teacher,
+    to_tensor,
+)
 from restore.training.tasks import load_recipe
 from restore.weights.store import load_weights, manifest
 

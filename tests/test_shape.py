@@ -14,8 +14,8 @@ from restore.pipelines.networks.instruct import token_ids
 from restore.pipelines.networks.shape import ShapeNet
 from restore.pipelines.paint.shape import ShapePipeline
 from restore.pipelines.push_pull import push_pull
-from restore.training.scenes import Cutout, common_names
-from restore.training.shape import dice, imprecise, rendered_object, take_draft, view
+from restore.training.data.scenes import Cutout, common_names
+from restore.training.recipes.shape import dice, imprecise, rendered_object, take_draft, view
 from restore.weights.store import load_weights
 
 

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from restore.grounding.instruction import parse
-from restore.training.shapes import COLOURS, RELATIONS, SHAPES, SIZES, Scene, cover, random_case, random_scene, render
+from restore.training.data.solids import (
+    COLOURS,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    Scene,
+    cover,
+    random_case,
+    random_scene,
+    render,
+)
 
 CASES = range(60)
 

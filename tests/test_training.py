@@ -24,10 +24,10 @@ from restore.cli import main
 from restore.errors import Cancelled, InputError, RestoreError
 from restore.quality.judges.judge_net import SEVERE
 from restore.training.curves import HEADER, Curves, read_rows
-from restore.training.data import Holes, PhotoCache, held_out, photo_sources
-from restore.training.grounder import GrounderTask
-from restore.training.judge import JudgeTask, right_order
+from restore.training.data.photos import Holes, PhotoCache, held_out, photo_sources
 from restore.training.loop import WARM_UP, Task, average, progress_of, rate_factor, run
+from restore.training.recipes.grounder import GrounderTask
+from restore.training.recipes.judge import JudgeTask, right_order
 from restore.training.tasks import LOOP, RECIPES, TASKS, load_recipe
 from restore.weights.store import FOLDER
 

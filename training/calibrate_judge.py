@@ -1,4 +1,4 @@
-"""How often does the judge call untouched photos broken, by threshold? Choose ARTIFACT of quality/judges/judge.py by it.
+"""How often does the judge call untouched photos broken, by threshold? Chooses ARTIFACT of quality/judges/judge.py.
 
 Example:
   python -m restore.training.calibrate_judge --photos runs/draft/photos --shapes ../shared/data/hole-shapes.npz \\
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from restore import Engine
-from restore.training.data import Holes, PhotoCache, random_crop
+from restore.training.data.photos import Holes, PhotoCache, random_crop
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from restore.errors import Cancelled, InputError, RestoreError
 from restore.training.curves import Curves
-from restore.training.data import source_names
+from restore.training.data.photos import source_names
 
 WARM_UP = 200  # steps
 CLIP = 1.0  # norm of the gradient

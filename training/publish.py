@@ -29,7 +29,7 @@ LICENCES = {
     "cats and dogs, clothing (CC0), street (Apache-2.0), wallpapers (CC/GPL)",
     "objects": "clothing-co-parsing and human-segmentation (human labels), cats, dogs, ImageNet one per class (labels "
     "by ISNet)",
-    "fills": "fills of photos-*.tar by training/make_fills.py",
+    "fills": "fills of photos-*.tar by training/data/make_fills.py",
     "hole-shapes": "VOC 2012 Aug silhouettes",
     "triplets": "removals from objects.tar by `restore dataset build`",
 }

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 # Name → module and class. The recipe of a model is training/recipes/NAME.yaml.
 TASKS = {
-    "draft": ("restore.training.draft", "DraftTask"),
-    "expectation": ("restore.training.expectation", "ExpectationTask"),
-    "prior": ("restore.training.prior", "PriorTask"),
-    "mender": ("restore.training.mender", "MenderTask"),
-    "grounder": ("restore.training.grounder", "GrounderTask"),
-    "judge": ("restore.training.judge", "JudgeTask"),
-    "scorer": ("restore.training.scorer", "ScorerTask"),
-    "natural": ("restore.training.statistics", "StatisticsTask"),
-    "instruct": ("restore.training.instruct", "InstructTask"),
-    "shape": ("restore.training.shape", "ShapeTask"),
-    "coord": ("restore.training.coord", "CoordTask"),
-    "mbc": ("restore.training.mbc", "MbcTask"),
+    "draft": ("restore.training.recipes.draft", "DraftTask"),
+    "expectation": ("restore.training.recipes.expectation", "ExpectationTask"),
+    "prior": ("restore.training.recipes.prior", "PriorTask"),
+    "mender": ("restore.training.recipes.mender", "MenderTask"),
+    "grounder": ("restore.training.recipes.grounder", "GrounderTask"),
+    "judge": ("restore.training.recipes.judge", "JudgeTask"),
+    "scorer": ("restore.training.recipes.scorer", "ScorerTask"),
+    "natural": ("restore.training.recipes.natural", "StatisticsTask"),
+    "instruct": ("restore.training.recipes.instruct", "InstructTask"),
+    "shape": ("restore.training.recipes.shape", "ShapeTask"),
+    "coord": ("restore.training.recipes.coord", "CoordTask"),
+    "mbc": ("restore.training.recipes.mbc", "MbcTask"),
 }
 RECIPES = Path(__file__).parent / "recipes"
 # What the loop reads of every recipe, with its default; the other keys are the task's own.

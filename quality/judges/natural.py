@@ -1,7 +1,7 @@
 """How typical is this picture among photographs? GIQA's mixture model, fitted to many photos once and shipped.
 
 Fréchet distance asks whether a *set* of pictures looks like photos; this asks it of one. Fitted by
-`restore.training.statistics`. Typical is not good: the features are those of content, so a blurred photo is about
+`restore.training.recipes.natural`. Typical is not good: the features are those of content, so a blurred photo is about
 as typical as a sharp one (`benchmarks/scorer.py natural` measures it); `restore.quality.judges.scorer` judges that.
 """
 

@@ -1,7 +1,7 @@
 """One number for how good a photo looks, 0–100, with nothing to compare it with.
 
 100 = nothing wrong that the scorer knows of; 50 = about as far from the untouched photo as a JPEG of quality 18.
-It has learned distortions (`restore.training.distortions`) and a computed full-reference measure, never people's
+It has learned distortions (`restore.training.data.distortions`) and a computed full-reference measure, never people's
 opinions: there were none to learn from. It sees technical faults, not content, composition or taste, and judges
 pixels at native size: a photo that is soft at 100 % is soft.
 """

@@ -60,15 +60,15 @@ def build(annotations: tuple[Path, ...], out: Path, **options: Any) -> None:
     restore dataset build VOCdevkit/VOC2012 --out triplets
     restore dataset build train_sceneGraphs.json --images gqa/images --out triplets
     """
-    from restore.training.annotations import read_annotations
+    from restore.training.dataset.annotations import read_annotations
 
     records = [record for source in annotations for record in read_annotations(source, options["images"])]
     from tqdm import tqdm
 
     from restore.api import Engine
-    from restore.training.removals import RemovalOptions, Remover
-    from restore.training.triplets import BuildOptions
-    from restore.training.triplets import build as build_triplets
+    from restore.training.dataset.removals import RemovalOptions, Remover
+    from restore.training.dataset.triplets import BuildOptions
+    from restore.training.dataset.triplets import build as build_triplets
 
     removal = RemovalOptions(options["par"], options["passes"], options["candidates"], options["seed"])
     chosen = BuildOptions(

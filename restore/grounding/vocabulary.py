@@ -1,6 +1,6 @@
 """Words → ImageNet classes: which outputs of the classifier speak for the object that a user names.
 
-The table (vocabulary.json.gz, built by training/vocabulary.py) is derived from WordNet 3.0, Princeton
+The table (vocabulary.json.gz, built by training/words/vocabulary.py) is derived from WordNet 3.0, Princeton
 University; its licence stands in the table's header.
 """
 

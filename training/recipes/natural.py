@@ -17,7 +17,7 @@ from restore.features.lite0 import trained_lite0
 from restore.quality.features.pooled import photo_features
 from restore.quality.judges.natural import mixture
 from restore.quality.metrics.giqa import LEAST_ROWS, GmmScore
-from restore.training.data import PhotoCache
+from restore.training.data.photos import PhotoCache
 from restore.training.loop import Task
 
 KEPT_OUT = 5  # every fifth photo stays out of the fit: its score is the scale of the ranks

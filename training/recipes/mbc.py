@@ -1,4 +1,6 @@
-"""Fit GIQA's MBC (quality/metrics/giqa.py): which checkpoint of our own prior made a picture? Gu et al., ECCV 2020, §3.2.
+"""Fit GIQA's MBC (quality/metrics/giqa.py): which checkpoint of our own prior made a picture?
+
+Gu et al., ECCV 2020, §3.2.
 
 The pictures are photos that were buried in noise and denoised in one step by each checkpoint, the same crops and noise
 for all; untouched photos stand for the end of training. Fitted when the task is made, as the statistics are.
@@ -19,7 +21,7 @@ from restore.features.lite0 import trained_lite0
 from restore.pipelines.networks.prior import PriorConfig, PriorNet
 from restore.quality.features.pooled import photo_features
 from restore.quality.metrics.giqa import MbcScore
-from restore.training.data import PhotoCache, random_crop
+from restore.training.data.photos import PhotoCache, random_crop
 from restore.training.loop import Task, load_into
 
 KEPT_OUT = 5  # every fifth photo stays out of the fit and is what `evaluate` uses

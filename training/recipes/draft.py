@@ -14,7 +14,7 @@ from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.networks.draft import SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.push_pull import push_pull
 from restore.quality.metrics.full_reference import feature_distance
-from restore.training.data import Holes, PhotoCache, held_out, random_crop
+from restore.training.data.photos import Holes, PhotoCache, held_out, random_crop
 from restore.training.loop import Task
 
 EVALUATED = 16  # held-out crops

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from restore.features.expectation import TAPS, ExpectationNet
 from restore.features.lite0 import trained_lite0
 from restore.pipelines.networks.draft import DraftNet
-from restore.training.data import Holes, PhotoCache, held_out, random_crop
+from restore.training.data.photos import Holes, PhotoCache, held_out, random_crop
 from restore.training.loop import Task
 from restore.weights.store import load_weights
 

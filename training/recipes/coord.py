@@ -15,8 +15,8 @@ from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.networks.coord import CELL, CODE, CoordConfig, CoordNet
 from restore.quality.metrics.full_reference import TAPS, feature_distance
 from restore.training.critic import Critic, judged
-from restore.training.data import Holes, PhotoCache, held_out
-from restore.training.drafted import Drafted
+from restore.training.data.drafted import Drafted
+from restore.training.data.photos import Holes, PhotoCache, held_out
 from restore.training.loop import Task
 
 KEPT_APART = 64  # photos

@@ -25,8 +25,8 @@ from PIL import Image
 
 from restore.errors import InputError
 from restore.images.mask import Box, Size, mask_box
-from restore.training.data import IMAGE_SUFFIXES, decode
-from restore.training.scenes import find_objects
+from restore.training.data.photos import IMAGE_SUFFIXES, decode
+from restore.training.data.scenes import find_objects
 
 FULL_SIZE = 10**9  # px: a short side that no photo reaches
 VOC_VOID = 255  # of a mask: the unlabelled line around objects
@@ -126,7 +126,7 @@ def read_annotations(source: Path, images: Path | None = None) -> list[Record]:
     if images is not None and not images.is_dir():
         raise InputError(f"expected a folder of photos, got {images}; check --images")
     if source.suffix.lower() == ".json":
-        from restore.training.annotation_json import read_json
+        from restore.training.dataset.annotation_json import read_json
 
         records = read_json(source, images or source.parent)
     elif (source / "JPEGImages").is_dir():

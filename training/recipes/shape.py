@@ -24,9 +24,9 @@ from restore.pipelines.networks.shape import SIGMA_PURE, ShapeNet
 from restore.pipelines.push_pull import push_pull
 from restore.quality.metrics.full_reference import TAPS, feature_distance
 from restore.training.critic import WIDTH, Critic, distance, hinge, over
+from restore.training.data.scenes import Cutout, common_names, find_objects, load_objects
+from restore.training.data.solids import cover, random_scene, render
 from restore.training.loop import Task
-from restore.training.scenes import Cutout, common_names, find_objects, load_objects
-from restore.training.shapes import cover, random_scene, render
 from restore.weights.store import load_weights
 
 RGB = NDArray[np.uint8]

@@ -1,6 +1,6 @@
 """The judge's data and losses (quality/judges/judge_net.py): `restore train judge`.
 
-It learns from fills by many methods whose truth is known: shards of training/make_fills.py, or a few made of plain
+It learns from fills by many methods whose truth is known: shards of training/data/make_fills.py, or a few made of plain
 photos on the spot.
 """
 
@@ -20,9 +20,9 @@ from tqdm import tqdm
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.quality.judges.judge_net import SEVERE, STRIDE, JudgeNet, severity
-from restore.training.data import Holes, PhotoCache, held_out
+from restore.training.data.make_fills import available, sample, write_shard
+from restore.training.data.photos import Holes, PhotoCache, held_out
 from restore.training.loop import Task
-from restore.training.make_fills import available, sample, write_shard
 from restore.weights.store import verified
 
 EVALUATED = 16  # held-out photos

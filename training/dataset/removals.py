@@ -20,8 +20,8 @@ from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
 from restore.images.mask import Box, mask_box
 from restore.images.windows import grow_mask
-from restore.training.annotations import Annotated, Mask, Rejected, Thing, box_iou
-from restore.training.wording import alike, entry_of, say, word_for
+from restore.training.dataset.annotations import Annotated, Mask, Rejected, Thing, box_iou
+from restore.training.dataset.wording import alike, entry_of, say, word_for
 
 LEAST_SIDE = 16  # px, of an object's box
 LEAST_AREA, MOST_AREA = 0.005, 0.35  # of an object, share of the photo

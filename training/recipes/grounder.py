@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from restore.features.lite0 import trained_lite0
 from restore.grounding.segmenter import Segmenter, click_map
-from restore.training.data import Holes, PhotoCache, fingerprint
-from restore.training.loop import Task, write_json
-from restore.training.scenes import (
+from restore.training.data.photos import Holes, PhotoCache, fingerprint
+from restore.training.data.scenes import (
     BACKGROUNDS,
     PEOPLE,
     UNNAMED,
@@ -29,6 +28,7 @@ from restore.training.scenes import (
     pseudo_objects,
     sample_scene,
 )
+from restore.training.loop import Task, write_json
 
 CLASSES = 1000
 EVALUATED = 48  # fixed scenes

@@ -18,10 +18,10 @@ import numpy as np
 from restore.errors import InputError
 from restore.grounding.instruction import parse
 from restore.reports.edit import write_text
-from restore.training.annotations import VOC_CLASSES, Annotated, Record, Rejected, load
-from restore.training.removals import RemovalOptions, Remover, Triplet
-from restore.training.shards import Entry, Log, ShardWriter, sample_files, shard_name
-from restore.training.triplet_sheet import write_sheet
+from restore.training.dataset.annotations import VOC_CLASSES, Annotated, Record, Rejected, load
+from restore.training.dataset.removals import RemovalOptions, Remover, Triplet
+from restore.training.dataset.shards import Entry, Log, ShardWriter, sample_files, shard_name
+from restore.training.dataset.triplet_sheet import write_sheet
 
 SETTINGS, LOG, INDEX, STATS, CARD, SHEET = (
     "build.json", "log.jsonl", "index.jsonl", "stats.json", "README.md", "samples.html",

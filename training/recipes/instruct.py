@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from restore.pipelines.networks.instruct import SIDE, SIGMA_DATA, InstructConfig, InstructNet, token_ids
-from restore.training.data import PhotoCache
+from restore.training.data.pairs import UNCLEAR, PairSource, Pasted, Rendered, Triplets
+from restore.training.data.photos import PhotoCache
+from restore.training.data.scenes import common_names, find_objects, load_objects
+from restore.training.data.solids import Scene, cover, render
 from restore.training.loop import Task
-from restore.training.pairs import UNCLEAR, PairSource, Pasted, Rendered, Triplets
-from restore.training.scenes import common_names, find_objects, load_objects
-from restore.training.shapes import Scene, cover, render
 
 CHANGED = 3 / 255  # a pixel that differs by more has changed
 EVALUATED = 64  # held-out scenes

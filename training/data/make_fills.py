@@ -1,7 +1,7 @@
 """Make fills by many methods, with their truth: what the artifact segmenter and the scorer learn from.
 
 Example:
-  python -m restore.training.make_fills --photos runs/draft/photos --out runs/fills --count 20000 \\
+  python -m restore.training.data.make_fills --photos runs/draft/photos --out runs/fills --count 20000 \\
       --shapes ../shared/data/hole-shapes.npz
 
 Every photo gets six fills of one hole: four shift maps of different faithfulness (what the engine chooses
@@ -32,7 +32,7 @@ from restore.pipelines.fill import seams, shift_map
 from restore.pipelines.fill.builtin import BuiltinPipeline, features_at
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.push_pull import push_pull
-from restore.training.data import Holes, PhotoCache, random_crop
+from restore.training.data.photos import Holes, PhotoCache, random_crop
 from restore.weights.store import verified
 
 SIZE, SHARD = 256, 100

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from restore.training.removals import Triplet
+from restore.training.dataset.removals import Triplet
 
 BLOCK = 512  # bytes, of a tar
 PNG_LEVEL = 4  # a third of the best one's time for a twelfth more bytes

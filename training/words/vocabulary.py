@@ -6,7 +6,7 @@ imported).
 
 Example:
   apt-get install wordnet-base && pip download --no-deps timm
-  python -m restore.training.vocabulary --wordnet /usr/share/wordnet --synsets timm-*.whl
+  python -m restore.training.words.vocabulary --wordnet /usr/share/wordnet --synsets timm-*.whl
 
 A word covers the classes below its synset. A synset with no class below it borrows the class above it, or,
 for animals, the classes below its parent, at the mean similarity of Wu & Palmer ("Verb semantics and lexical
@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 
 from restore.grounding.vocabulary import Table
-from restore.training.vocabulary_overrides import ALIASES, PEOPLE, TOO_GENERIC, UNKNOWN, WEAK, WORDS
+from restore.training.words.vocabulary_overrides import ALIASES, PEOPLE, TOO_GENERIC, UNKNOWN, WEAK, WORDS
 
 OUT = Path("restore/grounding/vocabulary.json.gz")
 SYNSETS_IN_WHEEL = "timm/data/_info/imagenet_synsets.txt"
@@ -280,7 +280,7 @@ def table(net: WordNet, licence: str) -> Table:
     irregular = {normal(p): normal(s) for p, s in net.plurals.items() if normal(s) in words and normal(p) not in words}
     return {
         "about": "Words of the grounder: word -> [index into sets, similarity in percent, 1 if a person]; "
-        "sets hold runs [first, last, ...] of ImageNet class indices. Built by training/vocabulary.py.",
+        "sets hold runs [first, last, ...] of ImageNet class indices. Built by training/words/vocabulary.py.",
         "source": "WordNet 3.0, Princeton University; ImageNet ILSVRC-2012 synset list",
         "licence": licence,
         "classes": class_names(net),

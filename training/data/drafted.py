@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from restore.pipelines.fill.seams import shrink
 from restore.pipelines.networks.draft import DraftNet
-from restore.training.data import Holes, PhotoCache, new_folder, random_crop
+from restore.training.data.photos import Holes, PhotoCache, new_folder, random_crop
 from restore.weights.store import load_weights, manifest
 
 SHARD = 250  # crops a file

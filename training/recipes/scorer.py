@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from restore.features.lite0 import trained_lite0, unit
 from restore.quality.judges.scorer_net import CELL, ScorerNet, cell_statistics, crop_features
-from restore.training.data import PhotoCache
-from restore.training.distortions import LEVELS, TRAINED, distort
+from restore.training.data.distortions import LEVELS, TRAINED, distort
+from restore.training.data.photos import PhotoCache
 from restore.training.loop import Task
 
 RUNGS = LEVELS + 1  # of a ladder; rung 0 is the photo

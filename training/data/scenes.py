@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from restore.grounding.vocabulary import Vocabulary
-from restore.training.data import Holes, PhotoCache, random_crop
+from restore.training.data.photos import Holes, PhotoCache, random_crop
 
 # Photo sources that hold few people or animals: safe backgrounds for pasting.
 BACKGROUNDS = ("houses", "food", "landscape", "dps", "imagenet")

@@ -1,4 +1,4 @@
-"""Train the mender (pipelines/networks/mender.py) on composites whose truth is known (training/make_fills.py)."""
+"""Train the mender (pipelines/networks/mender.py) on composites whose truth is known (training/data/make_fills.py)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from restore.features.lite0 import trained_lite0
 from restore.pipelines.networks.mender import MenderNet
 from restore.quality.metrics.full_reference import TAPS, feature_distance
 from restore.training.critic import Critic, judged
-from restore.training.judge import find_shards, make_own_fills
 from restore.training.loop import Task
+from restore.training.recipes.judge import find_shards, make_own_fills
 
 
 class MenderTask(Task):

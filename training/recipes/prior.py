@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.pipelines.networks.prior import SIGMA_DATA, SIGMA_MAX, SIGMA_MIN, PriorConfig, PriorNet
-from restore.training.data import PhotoCache, held_out
+from restore.training.data.photos import PhotoCache, held_out
 from restore.training.loop import Task
 
 EVALUATED = 32  # photos

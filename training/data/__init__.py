@@ -1,0 +1,1 @@
+"""Examples made for training: photos, holes, scenes, fills."""

@@ -1,0 +1,1 @@
+"""`restore dataset`: annotated photos become triplets of photo, words and edit."""

@@ -1,0 +1,1 @@
+"""The grounder's vocabulary, from WordNet."""
