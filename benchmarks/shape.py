@@ -4,10 +4,10 @@ Example:
   python -m benchmarks.shape --data ../shared/data --out runs/benchmark-shape [--objects 40]
 
 Held-out labelled objects (every 16th photo, as in training/recipes/shape.py) are hidden by their own shape at
-precisions 0 to 1 and painted anew by name, kind and rendered solids apart. IoU: predicted with true outline. background: mean change,
-in 1/255, inside the shape outside the predicted outline (what the pipeline promises to keep) and outside the true one
-(what it costs when the outline is wrong). found: the grounder sees the kind in the shape. The same question is asked of
-the original photo, for what the grounder misses anyway. OUT gets table.md and sheet.png.
+precisions 0 to 1 and painted anew by name, kind and rendered solids apart. IoU: predicted with true outline.
+background: mean change, in 1/255, inside the shape outside the predicted outline (what the pipeline promises to keep)
+and outside the true one (what it costs when the outline is wrong). found: the grounder sees the kind in the shape. The
+same question is asked of the original photo, for what the grounder misses anyway. OUT gets table.md and sheet.png.
 """
 
 from __future__ import annotations
