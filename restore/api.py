@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,24 +14,23 @@ from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from restore.edit.choose import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler, Order
-from restore.edit.find import AnyMask, Region, RegionFinder
+from restore.edit.find import Region, RegionFinder
 from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
 from restore.edit.lifting import find_region
 from restore.edit.loop import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced, repair
 from restore.edit.presence import Presence, copied_from, presence
-from restore.errors import Cancelled, InputError, ModelUnavailableError
+from restore.errors import InputError, tell
 from restore.features.expectation import ExpectationNet
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.grounder import Grounder
 from restore.grounding.instruction import parse
-from restore.images.huge import AnyPhoto, HugePhoto, open_photo
-from restore.images.mask import check_point, load_mask
-from restore.images.photo import Photo, load_photo, photo_from_array
+from restore.images.huge import AnyPhoto, HugePhoto
+from restore.images.inputs import AnyImage, any_photo_of, photo_of
+from restore.images.mask import AnyMask, check_point, load_mask
 from restore.measure.pictures import Assessor
 from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.pipelines.networks.coord import CoordNet
@@ -41,14 +39,13 @@ from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
 from restore.quality.judges.judge import Judge, Judgement
 from restore.results import Assessment, InpaintResult, Segmentation, edited
-from restore.settings import Settings
+from restore.settings import Settings, device_named
 from restore.weights.store import load_weights
 
 OnPass = Callable[[PassRecord], Any]
 OnStep = Callable[[int, int], Any]
 AnyJudge = Callable[..., Judgement]  # of an image (H, W, 3), and of its hole (H, W) if not of everything
 RETRIES = 1  # attempts after the first while the grounder says that the instruction was not followed
-AnyImage = Any  # a path, a Pillow image or an array: see restore.images.photo
 
 
 class Engine:
@@ -143,7 +140,7 @@ class Engine:
         )
         if prompt is not None:
             check_instruction(settings.model, parse(prompt))
-        photo = _any_photo(image)
+        photo = any_photo_of(image)
         if draft:
             settings = settings.updated(passes=1, candidates=1)
         instructed = settings.model == "instruct"
@@ -175,7 +172,7 @@ class Engine:
         """
         started = time.perf_counter()
         settings = self.settings.updated(seed=seed, passes=passes, par=par, candidates=candidates, steps=steps)
-        photo = _any_photo(image)
+        photo = any_photo_of(image)
         if mask is None and isinstance(photo, HugePhoto):
             raise InputError("expected a mask that says where to look in so large a photo, got none; give one")
         hole = self._judge(photo.pixels).artifacts if mask is None else load_mask(mask, photo.size)
@@ -190,7 +187,7 @@ class Engine:
         self, image: AnyImage, *, prompt: str | None = None, point: Sequence[int] | None = None
     ) -> Segmentation:
         """Masks of what `prompt` names, or of the object at `point` (x, y). Raises ObjectNotFoundError."""
-        photo = _photo(image)
+        photo = photo_of(image)
         if (prompt is None) == (point is None):
             raise InputError("expected a prompt or a point, got " + ("neither" if prompt is None else "both"))
         if point is not None:
@@ -205,13 +202,13 @@ class Engine:
 
         Raises InputError, also where the reference has another size.
         """
-        photo = _photo(image)
+        photo = photo_of(image)
         hole = None if mask is None else load_mask(mask, photo.size)
         pixels = photo.pixels.copy()  # torch wants arrays that could be written to
         judgement = self._assessor.judge(pixels, hole)
         scores = self._assessor.described(pixels, judgement, edited=hole is not None)
         if reference is not None:
-            scores |= self._assessor.against(pixels, _photo(reference).pixels.copy(), hole)
+            scores |= self._assessor.against(pixels, photo_of(reference).pixels.copy(), hole)
         par_hole = None if hole is None else judgement.par_hole
         return Assessment(par_hole, judgement.par_image, judgement.quality, judgement.probability, scores)
 
@@ -276,10 +273,10 @@ class Engine:
         def step(_: int) -> None:
             nonlocal done
             done += 1
-            _call(on_step, done, total)
+            tell(on_step, done, total)
 
         def alive() -> None:
-            _call(on_step, done, total)
+            tell(on_step, done, total)
 
         def fill(area: Area, todo: Mask, index: int) -> list[Candidate]:
             cost = region.penalty(area.window)
@@ -301,7 +298,7 @@ class Engine:
             fill,
             judge,
             settings,
-            lambda record: _call(on_pass, record),
+            lambda record: tell(on_pass, record),
         )
 
     def _result(
@@ -335,33 +332,6 @@ class Engine:
 def _painted(region: Region) -> bool:
     """Whether something shall appear in the region."""
     return region.instruction is not None and region.instruction.subject is not None
-
-
-def device_named(name: str) -> torch.device:
-    """ "auto", "cpu", "cuda" or "mps" as a device of this machine. Raises ModelUnavailableError if it has none."""
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device("cuda" if have["cuda"] else "mps" if have["mps"] else "cpu")
-    if not have[name]:
-        raise ModelUnavailableError(f"expected device '{name}', but this machine has none; use --device auto")
-    return torch.device(name)
-
-
-def _any_photo(image: AnyImage) -> AnyPhoto:
-    if isinstance(image, HugePhoto):
-        return image
-    return open_photo(image) if isinstance(image, (str, os.PathLike)) else _photo(image)
-
-
-def _photo(image: AnyImage) -> Photo:
-    if isinstance(image, Photo):
-        return image
-    return load_photo(image) if isinstance(image, (str, os.PathLike)) else photo_from_array(image)
-
-
-def _call(callback: Callable[..., Any] | None, *values: Any) -> None:
-    if callback is not None and callback(*values) is False:
-        raise Cancelled("stopped by the caller before the result was complete; nothing was written")
 
 
 @cache

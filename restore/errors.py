@@ -11,6 +11,9 @@ A message says in one line what was expected, what was found and what to do abou
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 
 class RestoreError(Exception):
     """Base of all errors of this package; `exit_code` is what the command line returns."""
@@ -40,3 +43,9 @@ class Cancelled(RestoreError):
     """A callback or signal asked the engine to stop."""
 
     exit_code = 130
+
+
+def tell(callback: Callable[..., Any] | None, *values: Any) -> None:
+    """Call it, if there is one. Raises Cancelled where it answers False."""
+    if callback is not None and callback(*values) is False:
+        raise Cancelled("stopped by the caller before the result was complete; nothing was written")

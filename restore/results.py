@@ -15,8 +15,8 @@ from restore.edit.loop import Area, Mask, Outcome, PassRecord, rendered
 from restore.edit.presence import Presence
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
+from restore.images.geometry import mask_box
 from restore.images.huge import AnyPhoto, HugePhoto, save_any
-from restore.images.mask import mask_box
 from restore.images.photo import to_kind
 from restore.settings import Settings
 

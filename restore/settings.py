@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from restore.errors import InputError
+from restore.errors import InputError, ModelUnavailableError
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -85,3 +88,15 @@ def load_mapping(path: str | Path, known: list[str]) -> dict[str, Any]:
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
             raise InputError(f"expected settings of restore in {path}, got unknown key '{key}'; {hint}")
     return values
+
+
+def device_named(name: str) -> torch.device:
+    """ "auto", "cpu", "cuda" or "mps" as a device of this machine. Raises ModelUnavailableError if it has none."""
+    import torch
+
+    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if have["cuda"] else "mps" if have["mps"] else "cpu")
+    if not have[name]:
+        raise ModelUnavailableError(f"expected device '{name}', but this machine has none; use --device auto")
+    return torch.device(name)

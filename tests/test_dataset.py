@@ -22,7 +22,7 @@ from restore.cli import main
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.grounder import Instance
 from restore.grounding.instruction import Candidate, parse, select
-from restore.images.mask import mask_box
+from restore.images.geometry import mask_box
 from restore.training.dataset.annotation_json import _run_lengths
 from restore.training.dataset.annotations import Annotated, Record, Rejected, Thing, load, read_annotations
 from restore.training.dataset.removals import RemovalOptions, Remover, Triplet, dilated, refined

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from restore.errors import InputError
-from restore.images.mask import (
-    box_mask,
-    check_point,
-    load_mask,
-    mask_box,
-    parse_box,
-    parse_point,
-    save_mask,
-)
+from restore.images.geometry import mask_box
+from restore.images.mask import box_mask, check_point, load_mask, parse_box, parse_point, save_mask
 from restore.images.photo import load_photo
 
 SIZE = (12, 8)

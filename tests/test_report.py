@@ -18,10 +18,11 @@ from PIL import Image
 from restore.api import InpaintResult
 from restore.edit.loop import Area, Outcome, PassRecord
 from restore.errors import InputError
+from restore.images.files import check_report
 from restore.images.photo import photo_from_array
 from restore.images.windows import Window, windows
 from restore.quality.judges.judge import Judgement
-from restore.reports.edit import check_report, report_page, write_report
+from restore.reports.edit import report_page, write_report
 from restore.reports.pictures import CROP_SIDE, HOLE_LINE, artifact_map, close_up, outline_uri
 from restore.settings import Settings
 

@@ -89,9 +89,9 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     restore enhance old.jpg --task compose --degradation "blur:1.5,downsample:2,jpeg:30"
     restore enhance under.jpg middle.jpg over.jpg --task hdr -o merged.jpg
     """
+    from restore.images.files import check_report
     from restore.images.mask import load_mask
     from restore.images.photo import check_output, default_output, load_photo
-    from restore.reports.edit import check_report
 
     if options["task"] != "hdr" and len(images) != 1:
         raise InputError(f"expected one photo for {options['task']}, got {len(images)}; only hdr takes several")

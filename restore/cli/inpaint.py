@@ -137,10 +137,10 @@ def _run(
     """Check everything that can be checked without models, run, then write."""
     from restore.edit.choose import check_instruction
     from restore.grounding.instruction import parse
+    from restore.images.files import check_report
     from restore.images.huge import check_goal, open_photo
     from restore.images.mask import load_mask
     from restore.images.photo import check_output, default_output
-    from restore.reports.edit import check_report
 
     settings = _settings(options)
     if region.get("prompt") is not None:

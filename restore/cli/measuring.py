@@ -48,7 +48,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_outputs(options: dict[str, Any]) -> None:
     """Before any work: can the files that were asked for be written?"""
-    from restore.reports.edit import check_report
+    from restore.images.files import check_report
 
     for name in ("csv_file", "html_file"):
         if options[name] is not None:
@@ -65,11 +65,11 @@ def open_memory(options: dict[str, Any]) -> Memory:
 
 def open_assessor(options: dict[str, Any], nets: Sequence[str] = ()) -> Assessor:
     """nets: NAME=FILE.onnx or NAME=FOLDER each. Raises InputError for other forms."""
-    from restore.api import device_named
     from restore.errors import InputError
     from restore.measure.pictures import Assessor
     from restore.quality.features.folder import FolderNet
     from restore.quality.features.pooled import OnnxNet
+    from restore.settings import device_named
 
     loaded: dict[str, OnnxNet | FolderNet] = {}
     for text in nets:
@@ -147,7 +147,7 @@ def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def write_csv(path: str | None, rows: Sequence[dict[str, Any]], overwrite: bool) -> None:
-    from restore.reports.edit import write_text
+    from restore.images.files import write_text
 
     if path is None:
         return
@@ -170,7 +170,7 @@ def finish(ctx: click.Context, failed: Sequence[dict[str, str]]) -> None:
 
 
 def write_html(page: Page, options: dict[str, Any], assessor: Assessor, items: Sequence[Item]) -> None:
-    from restore.reports.edit import write_text
+    from restore.images.files import write_text
     from restore.reports.suite import suite_page
 
     text = suite_page(page, _overlay(assessor, items))

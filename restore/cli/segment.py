@@ -24,7 +24,8 @@ def segment(
     restore segment photo.jpg --prompt "remove every person" -o mask.png
     """
     from restore.grounding.instruction import parse
-    from restore.images.mask import mask_box, save_mask
+    from restore.images.geometry import mask_box
+    from restore.images.mask import save_mask
     from restore.images.photo import check_output, load_photo
 
     parse(prompt)

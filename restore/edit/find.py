@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +18,9 @@ from restore.grounding.placement import room
 from restore.grounding.selection import Candidate as Found
 from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
+from restore.images.geometry import mask_box
 from restore.images.huge import AnyPhoto
-from restore.images.mask import box_mask, check_mask, check_point, load_mask, mask_box
+from restore.images.mask import AnyMask, box_mask, check_mask, check_point, given_mask
 from restore.images.photo import Pixels
 from restore.images.windows import Window, grow_mask, windows
 
@@ -28,8 +28,6 @@ PENALTY = 0.5  # cost of copying from another detected object, in units of the s
 ALIVE_SIDE = 1024  # long side at which people and animals are looked for,
 BESIDE = 0.25  # and how far beyond a hole's window, share of its long side
 LEAST_SIDE = 8  # smaller photos hold nothing to copy from
-
-AnyMask = Any
 
 
 @dataclass(frozen=True)
@@ -188,13 +186,6 @@ class RegionFinder:
             for instance in alive:
                 found[rows, columns] |= instance.mask
         return found
-
-
-def given_mask(mask: AnyMask, box: Sequence[int] | None, size: tuple[int, int]) -> Mask | None:
-    """(H, W) of the mask or box that was given for a photo of `size` (w, h). Raises InputError for both."""
-    if mask is not None and box is not None:
-        raise InputError("expected at most one of mask, box and point, got several; keep one")
-    return load_mask(mask, size) if mask is not None else box_mask(box, size) if box is not None else None
 
 
 def _found(instance: Instance) -> Found:

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from restore.edit.fillers import Filler, Order, as_tensor, pasted
-from restore.edit.find import AnyMask, Region, given_mask
+from restore.edit.find import Region
 from restore.edit.loop import Area, Candidate, Mask, reduced, working_shape
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.instruction import parse
 from restore.grounding.painting import paintable
+from restore.images.geometry import mask_box
 from restore.images.huge import AnyPhoto
-from restore.images.mask import check_mask, mask_box
+from restore.images.mask import AnyMask, check_mask, given_mask
 from restore.images.windows import Window
 from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline

@@ -8,10 +8,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from restore.edit.find import AnyMask, Region, given_mask
+from restore.edit.find import Region
 from restore.edit.loop import Mask
 from restore.images.huge import AnyPhoto
-from restore.images.mask import check_mask, check_point
+from restore.images.mask import AnyMask, check_mask, check_point, given_mask
 from restore.images.photo import Photo
 from restore.images.windows import shrunk
 

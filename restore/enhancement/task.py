@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from torch import Tensor
 
-from restore.api import AnyImage, AnyMask, _call, _photo, device_named
 from restore.enhancement.loop import Critic, EnhancePass, Loop, enlarged, to_bytes
-from restore.errors import InputError, ModelUnavailableError
-from restore.images.mask import load_mask
+from restore.errors import InputError, ModelUnavailableError, tell
+from restore.images.inputs import AnyImage, photo_of
+from restore.images.mask import AnyMask, load_mask
 from restore.images.photo import Photo, load_photo, save_photo, to_kind
 from restore.measure.pictures import Assessor
 from restore.pipelines.diffusion.denoiser import Denoiser
@@ -35,6 +35,7 @@ from restore.pipelines.restoration.kernels import disk_kernel, motion_kernel
 from restore.pipelines.restoration.lighting import Lighting
 from restore.pipelines.restoration.plans import Plan, Sampling
 from restore.pipelines.restoration.terms import TERMS, QualityTerms
+from restore.settings import device_named
 
 LEAST_SIDE = 8  # pixels
 OnStep = Callable[[int, int], Any]
@@ -192,16 +193,16 @@ def enhance(
         plan,
         sampling,
         torch.Generator().manual_seed(seed),
-        lambda i: _call(on_step, i + 1, total),
+        lambda i: tell(on_step, i + 1, total),
     )
     size = (restored.shape[-1], restored.shape[-2])
     records = [critic.record(enlarged(photos[0].pixels, size), 0, None, 0, time.perf_counter())]
     error = plan.measurement.error(restored) * 127.5
     records.append(critic.record(to_bytes(restored), 1, error, 0, begun))
     for record in records:
-        _call(on_pass, record)
+        tell(on_pass, record)
     loop = Loop(denoiser, plan, sampling, critic, seed)
-    restored, more = loop.improve(restored, passes - 1, lambda record: _call(on_pass, record))
+    restored, more = loop.improve(restored, passes - 1, lambda record: tell(on_pass, record))
     records += more
     parameters, light = _found(plan)
     return EnhanceResult(
@@ -237,7 +238,7 @@ def _photos(image: Any, task: str) -> list[Photo]:
     images = list(image) if isinstance(image, (list, tuple)) else [image]
     if task != "hdr" and len(images) != 1:
         raise InputError(f"expected one photo for {task}, got {len(images)}; only hdr takes several")
-    photos = [_photo(i) for i in images]
+    photos = [photo_of(i) for i in images]
     for photo in photos:
         if min(photo.size) < LEAST_SIDE:
             width, height = photo.size

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,12 +14,12 @@ from PIL import Image
 from restore.errors import InputError
 from restore.images.decode import Metadata
 from restore.images.encode import encode
+from restore.images.geometry import Box, Size
 from restore.images.huge import BAND, HUGE, HugePhoto, open_photo
 from restore.images.photo import Photo, photo_from_array, replacing
 from restore.images.png_rows import bright_rows, png_size
 
-Size = tuple[int, int]  # (W, H) in pixels
-Box = tuple[int, int, int, int]  # (x, y, w, h) in pixels, x to the right and y down from the upper left corner
+AnyMask = Any  # a path, a Pillow image or an array: see `load_mask`
 
 
 def load_mask(mask: str | os.PathLike[str] | np.ndarray | Image.Image, size: Size) -> np.ndarray:
@@ -37,6 +38,13 @@ def load_mask(mask: str | os.PathLike[str] | np.ndarray | Image.Image, size: Siz
     else:
         name, found = str(mask), _from_file(mask)
     return check_mask(found, size, name)
+
+
+def given_mask(mask: AnyMask, box: Sequence[int] | None, size: Size) -> np.ndarray | None:
+    """(H, W) of the mask or box that was given for a photo of `size` (w, h). Raises InputError for both."""
+    if mask is not None and box is not None:
+        raise InputError("expected at most one of mask, box and point, got several; keep one")
+    return load_mask(mask, size) if mask is not None else box_mask(box, size) if box is not None else None
 
 
 def check_mask(mask: np.ndarray, size: Size, name: str = "mask") -> np.ndarray:
@@ -90,15 +98,6 @@ def parse_point(text: str) -> tuple[int, int]:
     """(x, y) from "X,Y" in whole pixels. Raises InputError."""
     x, y = _parse(text, "point", "X,Y")
     return x, y
-
-
-def mask_box(mask: np.ndarray) -> Box:
-    """Smallest box (x, y, w, h) around the true pixels of `mask` (H, W); (0, 0, 0, 0) if there are none."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(columns):
-        return 0, 0, 0, 0
-    x, y = int(columns[0]), int(rows[0])
-    return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
 
 
 def save_mask(mask: np.ndarray, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from restore.images.geometry import Box
+
 GROWTH = 0.05  # growth radius as a share of √area of each object
 SHADOW_DEPTH = 0.18  # how far below an object its contact shadow is looked for, share of its height
 SHADOW_RATIO = 0.82  # shadow: darker than this share of the ground's median luminance
 
 LABELLED = 2**24  # pixels of a mask whose parts are looked for at once; of larger ones first on a grid of
 CELLS = 1024  # rows and columns at most, CELLS² below LABELLED
-
-Box = tuple[int, int, int, int]  # x, y, w, h
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import html
 import json
 import os
 import platform
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
@@ -22,14 +21,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.errors import InputError
-from restore.images.mask import mask_box
+from restore.images.geometry import mask_box
 from restore.reports.pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpeg_uri, outline_uri, profile
 from restore.weights.store import manifest
 
 if TYPE_CHECKING:
     from restore.edit.loop import PassRecord
     from restore.results import InpaintResult
+from restore.images.files import check_report, write_text
 
 PHOTO_SIDE = 1600  # long side of the pictures in the slider, pixels
 MOST_AREAS = 3  # holes shown in close-ups and maps, largest first
@@ -45,43 +44,6 @@ def write_report(result: InpaintResult, path: Path, *, overwrite: bool = False) 
     """
     check_report(path, overwrite=overwrite)
     write_text(report_page(result), path, overwrite=overwrite)
-
-
-def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:
-    """Write `text` to `path`, whole or not at all.
-
-    Raises InputError as `check_report` does, and if the disk refuses.
-    """
-    check_report(path, overwrite=overwrite)
-    data = text.encode("utf-8", errors="replace")  # file names may hold undecodable bytes
-    goal = Path(os.path.realpath(path))  # a link is followed, not replaced
-    draft = goal.with_name(f".restore-{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            draft.write_bytes(data)
-            os.replace(draft, goal)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(f"{path}: expected to write a report, got: {error.strerror or error}") from error
-
-
-def check_report(path: Path, *, overwrite: bool = False) -> None:
-    """Raise InputError for a missing or unwritable folder, and for an existing file unless `overwrite`."""
-    try:
-        folder, taken, exists = path.parent.is_dir(), path.is_dir(), path.exists()
-    except OSError as error:  # e.g. a name that is too long
-        reason = error.strerror or error
-        raise InputError(f"{path}: expected a place that can be written to, got: {reason}") from error
-    if not folder:
-        raise InputError(f"{path}: expected an existing folder, found none at {path.parent}; create it first")
-    if taken:
-        raise InputError(f"{path}: expected a file name for the report, got a folder")
-    if exists and not overwrite:
-        raise InputError(f"{path}: expected a new file name, got an existing file; allow overwriting or rename")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: expected a folder that can be written to, got the read-only {path.parent}")
 
 
 def report_page(result: InpaintResult) -> str:

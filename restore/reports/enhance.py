@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.reports.edit import write_text
+from restore.images.files import write_text
 from restore.reports.pictures import jpeg_uri, profile
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from restore.images.mask import mask_box
+from restore.images.geometry import mask_box
 from restore.images.windows import shrunk
 
 if TYPE_CHECKING:

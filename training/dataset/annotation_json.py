@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from restore.errors import InputError
-from restore.images.mask import Size, mask_box
+from restore.images.geometry import Size, mask_box
 from restore.training.dataset.annotations import Mask, Record, Rejected, Thing, clipped, file_bytes, plain_name
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restore.errors import InputError
-from restore.images.mask import Box, Size, mask_box
+from restore.images.geometry import Box, Size, mask_box
 from restore.training.data.photos import IMAGE_SUFFIXES, decode
 from restore.training.data.scenes import find_objects
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from restore.api import Engine
 from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
-from restore.images.mask import Box, mask_box
+from restore.images.geometry import Box, mask_box
 from restore.images.windows import grow_mask
 from restore.training.dataset.annotations import Annotated, Mask, Rejected, Thing, box_iou
 from restore.training.dataset.wording import alike, entry_of, say, word_for

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from restore.reports.edit import write_text
+from restore.images.files import write_text
 from restore.reports.pictures import jpeg_uri, outline_uri
 from restore.training.dataset.shards import read_shards
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from restore.errors import InputError
 from restore.grounding.instruction import parse
-from restore.reports.edit import write_text
+from restore.images.files import write_text
 from restore.training.dataset.annotations import VOC_CLASSES, Annotated, Record, Rejected, load
 from restore.training.dataset.removals import RemovalOptions, Remover, Triplet
 from restore.training.dataset.shards import Entry, Log, ShardWriter, sample_files, shard_name

@@ -17,7 +17,7 @@ import numpy as np
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.instruction import Candidate, Instruction, parse, select
 from restore.grounding.vocabulary import Entry, Vocabulary
-from restore.images.mask import Size
+from restore.images.geometry import Size
 from restore.training.dataset.annotations import Rejected, Thing
 
 PLACES = ("on the left", "on the right", "at the top", "at the bottom", "in the middle")

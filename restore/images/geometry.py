@@ -1,0 +1,17 @@
+"""Boxes and sizes in whole pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Size = tuple[int, int]  # (W, H) in pixels
+Box = tuple[int, int, int, int]  # (x, y, w, h) in pixels, x to the right and y down from the upper left corner
+
+
+def mask_box(mask: np.ndarray) -> Box:
+    """Smallest box (x, y, w, h) around the true pixels of `mask` (H, W); (0, 0, 0, 0) if there are none."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(columns):
+        return 0, 0, 0, 0
+    x, y = int(columns[0]), int(rows[0])
+    return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
