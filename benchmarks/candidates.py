@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.fill import Photo, read, tensor
-from restore.edit.loop import areas_of
+from restore.edit.area import areas_of
 from restore.pipelines.fill.builtin import STRATEGIES, BuiltinPipeline, Strategy
 from restore.quality.metrics.full_reference import feature_distance
 

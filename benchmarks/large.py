@@ -33,8 +33,8 @@ from tqdm import tqdm
 from benchmarks import rivals
 from benchmarks.fill import Photo, load, read, tensor
 from restore import Engine
+from restore.edit.area import SIDE, areas_of
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Order
-from restore.edit.loop import SIDE, areas_of
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.pipelines.networks.coord import CoordNet

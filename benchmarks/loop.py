@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.fill import Photo, load, tensor
 from restore import Engine
-from restore.edit.loop import Area
+from restore.edit.area import Area
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.quality.metrics.full_reference import feature_distance
 from restore.training.publish import set_scores

@@ -27,7 +27,7 @@ from scipy.stats import kendalltau
 
 from benchmarks import rivals
 from benchmarks.fill import Photo, load, read, tensor, windows
-from restore.measure.pictures import Assessor
+from restore.measure.assessor import Assessor
 from restore.quality.features.pooled import crop_features
 from restore.quality.metrics.giqa import GmmScore, MbcScore, knn_score
 from restore.quality.metrics.sets import bootstrap_interval

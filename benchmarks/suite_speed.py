@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from restore.measure.pictures import find_images
+from restore.measure.files import find_images
 
 
 def main() -> None:

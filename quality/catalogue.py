@@ -135,3 +135,12 @@ OF_SETS = {
         "missing, blur included.",
     ),
 }
+
+
+def better_of(key: str) -> str:
+    return PER_IMAGE[key].better if key in PER_IMAGE else "higher"
+
+
+def measure_of(key: str) -> Measure:
+    """The catalogue's entry of a key of a set or of a picture."""
+    return PER_IMAGE[key] if key in PER_IMAGE else OF_SETS[key if key in OF_SETS else key.split("_")[0]]

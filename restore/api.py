@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from restore.edit.area import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, edited, reduced
 from restore.edit.choose import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler, Order
-from restore.edit.find import Region, RegionFinder
+from restore.edit.find import Region, RegionFinder, find_region
 from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
-from restore.edit.lifting import find_region
-from restore.edit.loop import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced, repair
+from restore.edit.loop import repair
 from restore.edit.presence import Presence, copied_from, presence
 from restore.errors import InputError, tell
 from restore.features.expectation import ExpectationNet
@@ -31,14 +31,14 @@ from restore.grounding.instruction import parse
 from restore.images.huge import AnyPhoto, HugePhoto
 from restore.images.inputs import AnyImage, any_photo_of, photo_of
 from restore.images.mask import AnyMask, check_point, load_mask
-from restore.measure.pictures import Assessor
+from restore.measure.assessor import Assessor
 from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.pipelines.networks.coord import CoordNet
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
 from restore.quality.judges.judge import Judge, Judgement
-from restore.results import Assessment, InpaintResult, Segmentation, edited
+from restore.results import Assessment, InpaintResult, Segmentation
 from restore.settings import Settings, device_named
 from restore.weights.store import load_weights
 

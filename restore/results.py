@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.edit.loop import Area, Mask, Outcome, PassRecord, rendered
+from restore.edit.area import Mask, Outcome, PassRecord, edited
 from restore.edit.presence import Presence
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
@@ -105,14 +104,3 @@ class InpaintResult:
             "stop": self.stop,
             "seconds": round(self.seconds, 3),
         }
-
-
-def edited(photo: AnyPhoto, areas: Sequence[Area], hole: Mask) -> AnyPhoto:
-    """The photo with the hole pixels of every area pasted in."""
-
-    def patches() -> Iterator[tuple[tuple[slice, slice], NDArray[np.uint8], Mask]]:
-        for area in areas:
-            inside = area.window.slices
-            yield inside, rendered(area, photo.pixels, hole), hole[inside]
-
-    return photo.with_patches(patches())

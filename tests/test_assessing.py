@@ -20,11 +20,14 @@ from click.testing import CliRunner, Result
 from conftest import make_scene
 from PIL import Image
 
-import restore.measure.pictures as assessing
 from restore.cli import main
 from restore.cli.rank import add_overall
 from restore.errors import InputError
-from restore.measure.pictures import Assessor, Item, Memory, assess_files, find_images, partner
+from restore.measure import assessor as measures
+from restore.measure.assessor import Assessor
+from restore.measure.files import find_images, partner
+from restore.measure.memory import Memory
+from restore.measure.pictures import Item, assess_files
 from restore.quality.catalogue import OF_SETS, PER_IMAGE
 
 
@@ -333,7 +336,7 @@ def test_one_broken_picture_is_one_line(name: str, odd: Path) -> None:
 
 def test_version_follows_the_measures(assessor: Assessor, monkeypatch: pytest.MonkeyPatch) -> None:
     before = assessor.version
-    monkeypatch.setattr(assessing, "VERSION", assessing.VERSION + 1)
+    monkeypatch.setattr(measures, "VERSION", measures.VERSION + 1)
     del assessor.version
     assert assessor.version != before
     monkeypatch.undo()

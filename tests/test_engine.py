@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.edit.loop import Area, Candidate, areas_of, reduced, rendered, repair
+from restore.edit.area import Area, Candidate, areas_of, reduced, rendered
+from restore.edit.loop import repair
 from restore.pipelines.fill.enlarge import enlarged
 from restore.pipelines.fill.transforms import SHIFTED
 from restore.quality.judges.judge import Judgement

@@ -18,10 +18,10 @@ from PIL import Image
 
 from restore import Engine
 from restore.cli import main
+from restore.edit.area import Area, areas_of
 from restore.edit.choose import open_filler, settings_for
 from restore.edit.fillers import Order
 from restore.edit.hub_filler import BACKGROUND, PainterFiller
-from restore.edit.loop import Area, areas_of
 from restore.errors import Cancelled, ModelUnavailableError
 from restore.grounding.instruction import parse
 from restore.pipelines.hub.inpaint import HubPainter, Sampling, open_pipeline

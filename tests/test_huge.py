@@ -18,8 +18,7 @@ from PIL import Image
 
 from restore import Engine
 from restore.cli import main
-from restore.edit.find import Region
-from restore.edit.lifting import find_region
+from restore.edit.find import Region, find_region
 from restore.errors import InputError
 from restore.grounding.instruction import parse
 from restore.images import huge, tiff_tiles

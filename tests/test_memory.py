@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import make_scene
 
+from restore.edit.area import Area, Mask, areas_of
 from restore.edit.fillers import Order
 from restore.edit.hub_filler import BACKGROUND, PainterFiller, words_for
-from restore.edit.loop import Area, Mask, areas_of
 from restore.errors import ModelUnavailableError
 from restore.grounding.instruction import parse
 from restore.pipelines.hub.crop import around, matched, native_shape, shrunk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.edit.loop import Area
+from restore.edit.area import Area
 from restore.edit.presence import GONE, Presence, copied_from, presence
 from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from restore.api import InpaintResult
-from restore.edit.loop import Area, Outcome, PassRecord
+from restore.edit.area import Area, Outcome, PassRecord
 from restore.errors import InputError
 from restore.images.files import check_report
 from restore.images.photo import photo_from_array

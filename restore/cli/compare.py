@@ -23,7 +23,8 @@ from restore.cli.measuring import (
 )
 
 if TYPE_CHECKING:
-    from restore.measure.pictures import Assessor, Item, Record
+    from restore.measure.assessor import Assessor
+    from restore.measure.pictures import Item, Record
     from restore.measure.sets import PictureSet, SetScore
 
 SCHEMA = "restore.compare/1"
@@ -122,7 +123,8 @@ def _labels(folders: list[Path]) -> list[str]:
 def _plans(roots: list[Path]) -> list[list[Item]]:
     """What to measure, by folder, the reference first; pictures with a reference of their name get it as truth."""
     from restore.errors import InputError
-    from restore.measure.pictures import Item, find_images
+    from restore.measure.files import find_images
+    from restore.measure.pictures import Item
 
     plans: list[list[Item]] = []
     truths: dict[str, Path] = {}
@@ -173,7 +175,7 @@ def _picture_set(label: str, records: dict[str, Record], net: str) -> PictureSet
 
 def _tables(report: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
     """The sets' scores, then the differences, as text."""
-    from restore.measure.sets import measure_of
+    from restore.quality.catalogue import measure_of
     from restore.reports.suite import number
 
     def cell(found: dict[str, Any] | None) -> str:
@@ -200,7 +202,7 @@ def _tables(report: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]
 
 def _means(rows: list[dict[str, Any]], labels: list[str]) -> tuple[str, list[str], list[list[str]]]:
     """Mean of every per-picture score, a column per set."""
-    from restore.measure.sets import measure_of
+    from restore.quality.catalogue import measure_of
     from restore.reports.suite import number
 
     summaries = [summary_of([row for row in rows if row["set"] == label]) for label in labels]

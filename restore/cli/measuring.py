@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from restore.measure.pictures import Assessor, Item, Memory, Record
+    from restore.measure.assessor import Assessor
+    from restore.measure.memory import Memory
+    from restore.measure.pictures import Item, Record
     from restore.quality.metrics.giqa import MbcScore
     from restore.reports.suite import Page
 
@@ -56,7 +58,7 @@ def check_outputs(options: dict[str, Any]) -> None:
 
 
 def open_memory(options: dict[str, Any]) -> Memory:
-    from restore.measure.pictures import Memory, default_memory
+    from restore.measure.memory import Memory, default_memory
 
     if options["no_cache"]:
         return Memory(None)
@@ -66,7 +68,7 @@ def open_memory(options: dict[str, Any]) -> Memory:
 def open_assessor(options: dict[str, Any], nets: Sequence[str] = ()) -> Assessor:
     """nets: NAME=FILE.onnx or NAME=FOLDER each. Raises InputError for other forms."""
     from restore.errors import InputError
-    from restore.measure.pictures import Assessor
+    from restore.measure.assessor import Assessor
     from restore.quality.features.folder import FolderNet
     from restore.quality.features.pooled import OnnxNet
     from restore.settings import device_named
@@ -206,7 +208,8 @@ def add_giqa(
     """The GIQA scores of every row against all pictures in `reference`. InputError for fewer than 8 of them."""
     import numpy as np
 
-    from restore.measure.pictures import Item, find_images
+    from restore.measure.files import find_images
+    from restore.measure.pictures import Item
     from restore.quality.metrics.giqa import GmmScore, knn_score
 
     others, _ = split(

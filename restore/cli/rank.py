@@ -25,7 +25,8 @@ from restore.cli.measuring import (
 )
 
 if TYPE_CHECKING:
-    from restore.measure.pictures import Assessor, Item
+    from restore.measure.assessor import Assessor
+    from restore.measure.pictures import Item
 
 SCHEMA = "restore.rank/1"
 OVERALL = (
@@ -64,7 +65,8 @@ def rank(
     restore rank outputs/ --keep 0.8 --move-rejected rejected/
     restore rank outputs/ --top 10 --reference photos/ --html ranking.html
     """
-    from restore.measure.pictures import Item, find_images
+    from restore.measure.files import find_images
+    from restore.measure.pictures import Item
 
     root = Path(folder)
     _check_usage(root, keep, top, move_rejected, by, reference, options["mbc"])
@@ -164,7 +166,7 @@ def move(paths: list[Path], root: Path, goal: Path) -> None:
 
 
 def _goodness(row: dict[str, Any], by: str) -> float:
-    from restore.reports.suite import better_of
+    from restore.quality.catalogue import better_of
 
     return float(-row[by] if better_of(by) == "lower" else row[by])
 

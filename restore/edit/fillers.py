@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from restore.edit.loop import SIDE, Area, Candidate, Image, Mask
+from restore.edit.area import SIDE, Area, Candidate, Image, Mask
 from restore.grounding.instruction import Instruction
 from restore.pipelines.fill.builtin import STRATEGIES, BuiltinPipeline
 from restore.pipelines.fill.enlarge import KEPT, enlarge

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from restore.edit.area import SIDE, Area, Candidate, Mask
 from restore.edit.fillers import Order, pasted
-from restore.edit.loop import SIDE, Area, Candidate, Mask
 from restore.grounding.instruction import Instruction
 from restore.pipelines.hub.crop import around, changed, grown, matched, native_shape, shrunk
 from restore.pipelines.hub.inpaint import Painter

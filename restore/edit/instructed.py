@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import torch
 
+from restore.edit.area import Area, Candidate, Mask, reduced, working_shape
 from restore.edit.fillers import Filler, Order, as_tensor, pasted
 from restore.edit.find import Region
-from restore.edit.loop import Area, Candidate, Mask, reduced, working_shape
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.instruction import parse
 from restore.grounding.painting import paintable

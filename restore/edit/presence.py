@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from restore.edit.loop import Area, Mask
+from restore.edit.area import Area, Mask
 from restore.errors import ObjectNotFoundError
 from restore.grounding.finder import ObjectFinder
 from restore.pipelines.fill.transforms import NONE, Transforms

@@ -1,6 +1,6 @@
 """The loop of a restoration: judge the picture, sample its worst windows again, keep what is better.
 
-The same idea as `engine.repair`, after Zhang et al. (ECCV 2022), with the measurement as a second witness: a window is
+The same idea as `edit.loop.repair`, after Zhang et al. (ECCV 2022), with the measurement as a second witness: a window is
 replaced only where the scorer likes the new one better, the judge finds no more artifacts in it, and it explains
 the input as well as the old one did.
 """
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from restore.enhancement.record import EnhancePass
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.restoration import plans
 from restore.pipelines.restoration.plans import Plan, Sampling
@@ -34,26 +35,6 @@ SLACK = 0.01  # relative rise of the difference to the input that counts as none
 VARIANTS = ((1.5, 0.0), (0.7, 0.0), (1.0, 0.5), (2.0, 0.3))
 
 RGB = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class EnhancePass:
-    """The picture after a pass; index 0 is the input, enlarged where the task enlarges, 1 the first restoration.
-
-    par_image: share of pixels judged artifacts; quality: the judge's, score: the scorer's, both 0 to 100;
-    consistency: rms of D(picture) − input in levels of 255, None of the input; windows: how many were replaced.
-    """
-
-    index: int
-    par_image: float
-    quality: float
-    score: float
-    consistency: float | None
-    windows: int
-    accepted: bool
-    seconds: float
-
-
 OnPass = Callable[[EnhancePass], None]
 
 

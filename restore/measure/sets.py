@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from restore.errors import InputError
-from restore.quality.catalogue import OF_SETS, PER_IMAGE, Measure
+from restore.quality.catalogue import OF_SETS, PER_IMAGE, measure_of
 from restore.quality.metrics.giqa import diversity_scores, quality_scores
 from restore.quality.metrics.manifold import density_coverage, precision_recall
 from restore.quality.metrics.sets import (
@@ -69,11 +69,6 @@ class SetScore:
 def key_of(name: str, net: str) -> str:
     """fid and kid carry the feature network's name in their key."""
     return f"{name}_{net}" if name in ("fid", "kid") else name
-
-
-def measure_of(key: str) -> Measure:
-    """The catalogue's entry of a key of a set or of a picture."""
-    return PER_IMAGE[key] if key in PER_IMAGE else OF_SETS[key if key in OF_SETS else key.split("_")[0]]
 
 
 def set_scores(real: PictureSet, fake: PictureSet, net: str, draws: int = 100) -> dict[str, SetScore]:

@@ -26,7 +26,7 @@ from restore.reports.pictures import HEAT, HOLE_LINE, artifact_map, close_up, jp
 from restore.weights.store import manifest
 
 if TYPE_CHECKING:
-    from restore.edit.loop import PassRecord
+    from restore.edit.area import PassRecord
     from restore.results import InpaintResult
 from restore.images.files import check_report, write_text
 

@@ -15,7 +15,7 @@ from restore.images.geometry import mask_box
 from restore.images.windows import shrunk
 
 if TYPE_CHECKING:
-    from restore.edit.loop import Area
+    from restore.edit.area import Area
     from restore.images.huge import AnyPhoto
     from restore.quality.judges.judge import Judgement
 

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from restore.errors import InputError
 from restore.images.photo import load_photo
-from restore.measure.sets import measure_of
-from restore.quality.catalogue import PER_IMAGE
+from restore.quality.catalogue import PER_IMAGE, better_of, measure_of
 from restore.quality.judges.judge import Judgement
 from restore.reports.pictures import HEAT, jpeg_uri, judgement_map
 
@@ -88,10 +87,6 @@ def worst_first(rows: Sequence[Row], key: str) -> list[Row]:
     sign = -1 if better_of(key) == "lower" else 1
     have = [row for row in rows if row.get(key) is not None]
     return sorted(have, key=lambda row: sign * row[key]) + [row for row in rows if row.get(key) is None]
-
-
-def better_of(key: str) -> str:
-    return PER_IMAGE[key].better if key in PER_IMAGE else "higher"
 
 
 def number(value: float | None) -> str:

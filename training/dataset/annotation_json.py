@@ -17,7 +17,7 @@ import numpy as np
 
 from restore.errors import InputError
 from restore.images.geometry import Size, mask_box
-from restore.training.dataset.annotations import Mask, Record, Rejected, Thing, clipped, file_bytes, plain_name
+from restore.training.dataset.records import Mask, Record, Rejected, Thing, clipped, file_bytes, plain_name
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 

@@ -20,7 +20,8 @@ from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
 from restore.images.geometry import Box, mask_box
 from restore.images.windows import grow_mask
-from restore.training.dataset.annotations import Annotated, Mask, Rejected, Thing, box_iou
+from restore.training.dataset.annotations import box_iou
+from restore.training.dataset.records import Annotated, Mask, Rejected, Thing
 from restore.training.dataset.wording import alike, entry_of, say, word_for
 
 LEAST_SIDE = 16  # px, of an object's box

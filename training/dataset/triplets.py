@@ -18,7 +18,8 @@ import numpy as np
 from restore.errors import InputError
 from restore.grounding.instruction import parse
 from restore.images.files import write_text
-from restore.training.dataset.annotations import VOC_CLASSES, Annotated, Record, Rejected, load
+from restore.training.dataset.annotations import load
+from restore.training.dataset.records import VOC_CLASSES, Annotated, Record, Rejected
 from restore.training.dataset.removals import RemovalOptions, Remover, Triplet
 from restore.training.dataset.shards import Entry, Log, ShardWriter, sample_files, shard_name
 from restore.training.dataset.triplet_sheet import write_sheet

@@ -18,7 +18,7 @@ from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.instruction import Candidate, Instruction, parse, select
 from restore.grounding.vocabulary import Entry, Vocabulary
 from restore.images.geometry import Size
-from restore.training.dataset.annotations import Rejected, Thing
+from restore.training.dataset.records import Rejected, Thing
 
 PLACES = ("on the left", "on the right", "at the top", "at the bottom", "in the middle")
 EXTREMES = ("leftmost", "rightmost", "topmost", "bottommost", "largest", "smallest")

@@ -1,0 +1,59 @@
+"""From a photo to what the sampler works on, and back to the file's own samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from torch import Tensor
+
+from restore.images.mask import AnyMask, load_mask
+from restore.images.photo import Photo
+
+
+def tensor_of(photo: Photo) -> Tensor:
+    """(1, 3, H, W) in [-1, 1], with all bits of the file."""
+    if photo.native.dtype == np.uint16:
+        colours = photo.native[..., None] if photo.native.ndim == 2 else photo.native
+        colours = colours[..., :1] if photo.mode in ("L", "LA") else colours[..., :3]
+        image = np.broadcast_to(colours, (*colours.shape[:2], 3)).astype(np.float32) / 32767.5
+    else:
+        image = photo.pixels.astype(np.float32) / 127.5
+    return torch.from_numpy(image).permute(2, 0, 1)[None].contiguous() - 1
+
+
+def rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
+    """The result in the file's own samples: depth, greys and alpha as they were, colour where colour was made."""
+    image = (restored[0].clamp(-1, 1).permute(1, 2, 0).numpy() + 1) / 2
+    deep = photo.native.dtype == np.uint16
+    grey = photo.mode in ("1", "L", "LA") and task != "colorize"
+    if grey:
+        image = image @ np.array((0.299, 0.587, 0.114), np.float32)[:, None]
+    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
+    native = (image * top + 0.5).astype(kind)
+    if photo.mode in ("LA", "RGBA"):
+        alpha = _resized(photo.native[..., -1], (native.shape[1], native.shape[0]))
+        native = np.concatenate([native, alpha[..., None]], 2)
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[native.shape[2]]
+    native = np.ascontiguousarray(native[..., 0] if mode == "L" else native)
+    if task == "inpaint" and mode == photo.mode:  # known pixels keep their samples
+        lost = load_mask(mask, photo.size)
+        native = np.where(lost.reshape(lost.shape + (1,) * (native.ndim - 2)), native, photo.native)
+    pixels = image if not grey else np.repeat(image, 3, 2)
+    # A restored picture must not be put through the tables that damaged it.
+    meta = replace(photo.meta, quantisation=(), subsampling=0)
+    if photo.mode == "CMYK" or (photo.mode in ("1", "L", "LA") and task == "colorize"):
+        meta = replace(meta, icc=b"")
+    return Photo((pixels * 255 + 0.5).astype(np.uint8), native, mode, meta)
+
+
+def _resized(alpha: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    if alpha.shape[::-1] == size:
+        return alpha
+    large = Pillow.fromarray(alpha.astype(np.float32)).resize(size, Pillow.Resampling.BICUBIC)
+    top = np.iinfo(alpha.dtype).max
+    return (np.asarray(large).clip(0, top) + 0.5).astype(alpha.dtype)
