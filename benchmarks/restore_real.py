@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from restore.enhancement.task import EnhanceResult, enhance
+from restore import EnhanceResult, enhance
 from restore.quality.metrics.no_reference import colour_cast, exposure, noise
 
 RGB = NDArray[np.uint8]

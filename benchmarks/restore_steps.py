@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.restore_tasks import SCALE, WIDTH, Task, score
-from restore.enhancement.task import EnhanceResult, enhance
+from restore import EnhanceResult, enhance
 from restore.features.lite0 import trained_lite0
 from restore.pipelines.networks.prior import SIGMA_MAX
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import metrics, restoration
 
-from restore.enhancement.task import enhance
+from restore import enhance
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.restoration.degradations import Blur, Downsample, Grey, Identity, Mask, Operator
 from restore.pipelines.restoration.jpeg import Jpeg

@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING, Any
 from restore.errors import Cancelled, InputError, ModelUnavailableError, ObjectNotFoundError, RestoreError
 
 if TYPE_CHECKING:
-    from restore.api import Assessment, Engine, InpaintResult, Segmentation, assess, inpaint, refine, segment
-    from restore.enhancement.task import EnhanceResult, enhance
-
-_LAZY = ("Assessment", "Engine", "InpaintResult", "Segmentation", "assess", "inpaint", "refine", "segment")
-_LAZY_ENHANCING = ("EnhanceResult", "enhance")
+    from restore.api import (
+        Assessment,
+        Engine,
+        EnhanceResult,
+        InpaintResult,
+        Segmentation,
+        assess,
+        enhance,
+        inpaint,
+        refine,
+        segment,
+    )
 
 __all__ = [
     "Assessment",
@@ -40,8 +47,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in __all__:
         return getattr(import_module("restore.api"), name)
-    if name in _LAZY_ENHANCING:
-        return getattr(import_module("restore.enhancement.task"), name)
     raise AttributeError(f"module 'restore' has no attribute '{name}'")

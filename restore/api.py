@@ -7,22 +7,26 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from restore.edit.area import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, edited, reduced
+from restore.edit.area import Outcome, areas_of, edited
 from restore.edit.choose import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
-from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler, Order
+from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler
 from restore.edit.find import Region, RegionFinder, find_region
 from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
-from restore.edit.loop import repair
-from restore.edit.presence import Presence, copied_from, presence
-from restore.errors import InputError, tell
+from restore.edit.presence import Presence
+from restore.edit.run import RETRIES, AnyJudge, OnPass, OnStep, Run
+from restore.enhancement.record import Degradation
+from restore.enhancement.task import OnPass as OnEnhancePass
+from restore.enhancement.task import undo
+from restore.errors import InputError
 from restore.features.expectation import ExpectationNet
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.grounding.finder import EmbeddedFinder
@@ -37,15 +41,11 @@ from restore.pipelines.networks.coord import CoordNet
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
-from restore.quality.judges.judge import Judge, Judgement
-from restore.results import Assessment, InpaintResult, Segmentation
+from restore.pipelines.restoration.plans import Sampling
+from restore.quality.judges.judge import Judge
+from restore.results import Assessment, EnhanceResult, InpaintResult, Segmentation
 from restore.settings import Settings, device_named
 from restore.weights.store import load_weights
-
-OnPass = Callable[[PassRecord], Any]
-OnStep = Callable[[int, int], Any]
-AnyJudge = Callable[..., Judgement]  # of an image (H, W, 3), and of its hole (H, W) if not of everything
-RETRIES = 1  # attempts after the first while the grounder says that the instruction was not followed
 
 
 class Engine:
@@ -147,9 +147,8 @@ class Engine:
         find = self._instructor.find if instructed else partial(self._finder.find, copies=not draft)
         region = find_region(find, photo, prompt, mask, box, point)
         filler = DraftFiller(self._pipeline, self._painter) if draft else self._filler_for(region)
-        outcome, told = self._made_sure(
-            photo, region, filler, settings, on_pass, on_step, retries=0 if draft else RETRIES
-        )
+        run = Run(photo, region, filler, self._judge, settings, on_pass, on_step)
+        outcome, told = run.made_sure(self._finder.finder, retries=0 if draft else RETRIES)
         return self._result(photo, region, outcome, settings, started, image, told)
 
     def refine(
@@ -180,7 +179,7 @@ class Engine:
         areas = [
             replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(photo.pixels, hole, self._filler.side)
         ]
-        outcome = self._repair(photo, areas, settings, region, self._filler, on_pass, on_step)
+        outcome = Run(photo, region, self._filler, self._judge, settings, on_pass, on_step).repaired(areas)
         return self._result(photo, region, outcome, settings, started, image)
 
     def segment(
@@ -215,91 +214,9 @@ class Engine:
     def _filler_for(self, region: Region) -> Filler:
         if region.proposal is not None:
             return ProposalFiller(self._filler)
-        if self.settings.model == "builtin" and _painted(region):
+        if self.settings.model == "builtin" and region.painted:
             return ShapeFiller(self._shape_pipeline, self._filler)
         return self._filler
-
-    def _made_sure(
-        self,
-        photo: AnyPhoto,
-        region: Region,
-        filler: Filler,
-        settings: Settings,
-        on_pass: OnPass | None,
-        on_step: OnStep | None,
-        retries: int,
-    ) -> tuple[Outcome, Presence | None]:
-        """The repaired areas, made anew where the grounder finds what should be gone or misses what should be there."""
-        best: tuple[Outcome, Presence | None] | None = None
-        for attempt in range(1 + retries):
-            areas = areas_of(photo.pixels, region.hole, filler.side)
-            trial = settings.updated(seed=settings.seed + attempt)
-            outcome = self._repair(photo, areas, trial, region, filler, on_pass, on_step)
-            told = self._presence(region, outcome.areas)
-            if best is None or (told is not None and best[1] is not None and told.better(best[1])):
-                best = outcome, told
-            if told is None or told.right:
-                break
-            # What was found again was copied or proposed: neither shall happen twice.
-            barred = copied_from(outcome.areas, told.found, photo.pixels.shape)
-            if region.barred is not None:
-                barred |= region.barred
-            barred[region.hole] = False
-            region = replace(region, barred=barred, proposal=None)
-        assert best is not None  # there is a first attempt
-        return best
-
-    def _presence(self, region: Region, areas: list[Area]) -> Presence | None:
-        """None where no words said what should be gone or there."""
-        said = region.instruction
-        if said is None:
-            return None
-        name = said.phrase if said.subject is None else said.subject
-        return presence(self._finder.finder, areas, name, wanted=_painted(region))
-
-    def _repair(
-        self,
-        photo: AnyPhoto,
-        areas: list[Area],
-        settings: Settings,
-        region: Region,
-        filler: Filler,
-        on_pass: OnPass | None,
-        on_step: OnStep | None,
-    ) -> Outcome:
-        total = settings.passes * max(1, len(areas)) * settings.candidates
-        done = 0
-
-        def step(_: int) -> None:
-            nonlocal done
-            done += 1
-            tell(on_step, done, total)
-
-        def alive() -> None:
-            tell(on_step, done, total)
-
-        def fill(area: Area, todo: Mask, index: int) -> list[Candidate]:
-            cost = region.penalty(area.window)
-            h, w = area.hole.shape
-            cost = None if cost is None else reduced(cost, (h, w))
-            barred = None if region.barred is None else reduced(region.barred[area.window.slices], (h, w))
-            proposal = region.proposed(area.window, (h, w))
-            order = Order(settings, index, region.instruction, barred, cost, proposal, on_candidate=step, on_step=alive)
-            return filler.fill(area, todo, order)
-
-        def judge(image: Image, hole: Mask) -> Judgement:
-            judgement = self._judge(image, hole)
-            # What may have been there before is no measure of something new.
-            return replace(judgement, distance=None) if _painted(region) else judgement
-
-        return repair(
-            areas,
-            photo.pixels.shape[0] * photo.pixels.shape[1],
-            fill,
-            judge,
-            settings,
-            lambda record: tell(on_pass, record),
-        )
 
     def _result(
         self,
@@ -329,11 +246,6 @@ class Engine:
         )
 
 
-def _painted(region: Region) -> bool:
-    """Whether something shall appear in the region."""
-    return region.instruction is not None and region.instruction.subject is not None
-
-
 @cache
 def _engine(model: str | None, device: str | None) -> Engine:
     return Engine(model, device)
@@ -357,3 +269,64 @@ def segment(image: AnyImage, *, prompt: str | None = None, point: Sequence[int] 
 def assess(image: AnyImage, *, mask: AnyMask = None, reference: AnyImage | None = None) -> Assessment:
     """`Engine.assess` on an engine that is kept for the next call."""
     return _engine(None, None).assess(image, mask=mask, reference=reference)
+
+
+def enhance(
+    image: AnyImage | Sequence[AnyImage],
+    *,
+    task: str,
+    scale: int = 4,
+    kernel_kind: str = "bicubic",
+    blur: float | None = None,
+    motion: tuple[float, float] | None = None,
+    disk: float | None = None,
+    kernel: str | os.PathLike[str] | None = None,
+    noise: float | None = None,
+    peak: float | None = None,
+    quality: int | None = None,
+    target: float = 0.45,
+    degradation: str | None = None,
+    mask: AnyMask = None,
+    terms: dict[str, float] | None = None,
+    method: str = "half-quadratic",
+    steps: int | None = None,
+    strength: float = 1.0,
+    guidance_steps: int = 1,
+    start: float | None = None,
+    temperature: float | None = None,
+    respaced: bool = False,
+    passes: int = 2,
+    seed: int = 0,
+    model: str = "builtin",
+    device: str = "auto",
+    on_pass: OnEnhancePass | None = None,
+    on_step: OnStep | None = None,
+) -> EnhanceResult:
+    """Undo one degradation of a photo of any size.
+
+    image: path, Pillow image or uint8/uint16 array; for "hdr" a list of 2 to 5 aligned exposures. `task` is one
+    of `plans.TASKS`; what describes the damage is explained at `Degradation`, how it is sampled at
+    `plans.Sampling`. degradation ("compose"): what happened in which order, see `plans.compose`. mask
+    ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
+    or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
+    model: "builtin", a folder in diffusers' format, or a .safetensors file. `on_step(done, total)` of the first
+    pass and `on_pass(record)` may return False to stop.
+    Raises InputError, ModelUnavailableError, Cancelled.
+    """
+    damage = Degradation(scale, kernel_kind, blur, motion, disk, kernel, noise, peak, quality, target, degradation)
+    sampling = Sampling(method, steps, strength, guidance_steps, start, temperature, respaced)
+    record = undo(
+        image,
+        task,
+        damage,
+        sampling,
+        mask=mask,
+        terms=terms,
+        passes=passes,
+        seed=seed,
+        model=model,
+        device=device,
+        on_pass=on_pass,
+        on_step=on_step,
+    )
+    return EnhanceResult(**vars(record))

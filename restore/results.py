@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.edit.area import Mask, Outcome, PassRecord, edited
-from restore.edit.presence import Presence
+from restore.edit.area import Mask, edited
+from restore.edit.record import EditRecord
+from restore.enhancement.record import EnhanceRecord
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
-from restore.images.geometry import mask_box
-from restore.images.huge import AnyPhoto, HugePhoto, save_any
-from restore.images.photo import to_kind
-from restore.settings import Settings
+from restore.images.huge import HugePhoto, save_any
+from restore.images.photo import save_photo, to_kind
 
 
 @dataclass(frozen=True)
@@ -44,21 +43,8 @@ class Assessment:
 
 
 @dataclass(frozen=True)
-class InpaintResult:
+class InpaintResult(EditRecord):
     """What `inpaint` and `refine` return. `image` is of the input's kind; `mask` (H, W) bool is what was repainted."""
-
-    photo: AnyPhoto
-    original: AnyPhoto
-    mask: Mask
-    mask_source: str
-    passes: list[PassRecord]
-    stop: str
-    settings: Settings
-    device: str
-    seconds: float
-    like: Any = field(repr=False)
-    outcome: Outcome = field(repr=False)
-    presence: Presence | None = field(default=None, repr=False)
 
     @property
     def image(self) -> Any:
@@ -89,18 +75,29 @@ class InpaintResult:
             photo = edited(self.original, areas, self.mask)
             save_any(photo, folder / f"pass-{record.index:02d}{suffix}", overwrite=overwrite)
 
-    def summary(self, output: str | None = None) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        told = self.presence
-        mask = {"source": self.mask_source, "pixels": int(self.mask.sum()), "box": list(mask_box(self.mask))}
-        return {
-            "output": output,
-            "model": self.settings.model,
-            "seed": self.settings.seed,
-            "device": self.device,
-            "mask": mask,
-            "presence": None if told is None else {"object": told.name, "wanted": told.wanted, "share": told.share},
-            "passes": [asdict(record) for record in self.passes],
-            "stop": self.stop,
-            "seconds": round(self.seconds, 3),
-        }
+
+@dataclass(frozen=True)
+class EnhanceResult(EnhanceRecord):
+    """What `enhance` returns. `image` is of the input's kind, its size the scaled one after super-resolution.
+
+    parameters: what was estimated (noise, blur width, gains, JPEG quality). consistency: rms difference, in
+    levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
+    as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
+    [-1, 1], added by the scene's light, or None.
+    """
+
+    @property
+    def image(self) -> Any:
+        if isinstance(self.like, np.ndarray) and self.photo.native.shape != self.like.shape:
+            return self.photo.native.copy()
+        return to_kind(self.photo, self.like)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the picture with the input's metadata; the format follows the name's suffix."""
+        save_photo(self.photo, path, overwrite=overwrite)
+
+    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write one self-contained HTML page about this result."""
+        from restore.reports.enhance import write_enhance_report
+
+        write_enhance_report(self, Path(path), overwrite=overwrite)

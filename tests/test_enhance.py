@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import restore
+from restore import enhance
 from restore.cli import main
 from restore.cli.enhance import TASKS as CLI_TASKS
-from restore.enhancement.task import enhance
 from restore.pipelines.diffusion.denoiser import GaussianPrior
 from restore.pipelines.restoration.degradations import Blur
 from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality

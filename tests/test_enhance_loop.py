@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import restore
+from restore import enhance
 from restore.cli import main
 from restore.enhancement.loop import MOST, Critic, Loop, to_bytes, worst
-from restore.enhancement.task import enhance
 from restore.pipelines.diffusion.denoiser import GaussianPrior
 from restore.pipelines.restoration import plans
 from restore.pipelines.restoration.degradations import Blur, Compose, Downsample

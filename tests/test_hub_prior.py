@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from restore.enhancement.task import enhance
+from restore import enhance
 from restore.errors import ModelUnavailableError
 from restore.pipelines.diffusion.schedules import linear_alpha_bars
 from restore.pipelines.hub.prior import DiffusersPrior, load_prior, prior_from_weights

@@ -12,7 +12,7 @@ import click
 from restore.errors import InputError
 
 if TYPE_CHECKING:
-    from restore.enhancement.task import EnhanceResult
+    from restore.results import EnhanceResult
 
 TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg", "compose")
 
@@ -106,7 +106,7 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
         options["mask"] = load_mask(options["mask"], photos[0].size)
     from tqdm import tqdm
 
-    from restore.enhancement.task import enhance as run
+    from restore.api import enhance as run
 
     with tqdm(total=None, desc="steps", unit="step", file=sys.stderr, disable=None, leave=False) as bar:
 

@@ -46,6 +46,11 @@ class Region:
     instruction: Instruction | None = None
     proposal: Image | None = None
 
+    @property
+    def painted(self) -> bool:
+        """Whether something shall appear here."""
+        return self.instruction is not None and self.instruction.subject is not None
+
     def proposed(self, window: Window, size: tuple[int, int]) -> Image | None:
         """The proposal in one window of the photo, at `size` (h, w); None without one."""
         if self.proposal is None:

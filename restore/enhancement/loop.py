@@ -1,6 +1,6 @@
 """The loop of a restoration: judge the picture, sample its worst windows again, keep what is better.
 
-The same idea as `edit.loop.repair`, after Zhang et al. (ECCV 2022), with the measurement as a second witness: a window is
+The same idea as edit/loop.py, after Zhang et al. (ECCV 2022), with the measurement as a second witness: a window is
 replaced only where the scorer likes the new one better, the judge finds no more artifacts in it, and it explains
 the input as well as the old one did.
 """

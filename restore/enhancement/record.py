@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from restore.errors import InputError
+from restore.images.photo import Photo
+from restore.pipelines.restoration.plans import Sampling
 
 
 @dataclass(frozen=True)
@@ -55,3 +61,47 @@ class Degradation:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InputError(f"expected {name} between {low:g} and {high:g}, got {value:g}")
+
+
+@dataclass(frozen=True)
+class EnhanceRecord:
+    """What a restoration did; `like` is the input as it was given.
+
+    parameters: what was estimated (noise, blur width, gains, JPEG quality). consistency: rms difference, in
+    levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
+    as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
+    [-1, 1], added by the scene's light, or None.
+    """
+
+    photo: Photo
+    original: Photo
+    task: str
+    degradation: Degradation
+    sampling: Sampling
+    steps: int
+    seed: int
+    model: str
+    device: str
+    parameters: dict[str, Any]
+    consistency: float
+    passes: list[EnhancePass]
+    seconds: float
+    light_map: NDArray[np.float32] | None = field(repr=False)
+    like: Any = field(repr=False)
+
+    def summary(self, output: str | None = None) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "output": output,
+            "task": self.task,
+            "model": self.model,
+            "method": self.sampling.method,
+            "steps": self.steps,
+            "seed": self.seed,
+            "device": self.device,
+            "size": list(self.photo.size),
+            "parameters": self.parameters,
+            "consistency": round(self.consistency, 4),
+            "passes": [asdict(record) for record in self.passes],
+            "seconds": round(self.seconds, 3),
+        }

@@ -1,18 +1,11 @@
-"""Restoration of a whole photo: `restore.enhance(image, task=...)`. One prior undoes every degradation (GDP).
-
->>> import restore
->>> result = restore.enhance("small.jpg", task="super-resolution", scale=4)   # doctest: +SKIP
->>> result.save("large.png")                                                  # doctest: +SKIP
-"""
+"""Restoration of a whole photo: one prior undoes every degradation (GDP)."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +15,11 @@ from torch import Tensor
 
 from restore.enhancement.loop import Critic, Loop, enlarged, to_bytes
 from restore.enhancement.photo import rebuilt, tensor_of
-from restore.enhancement.record import Degradation, EnhancePass
+from restore.enhancement.record import Degradation, EnhancePass, EnhanceRecord
 from restore.errors import InputError, ModelUnavailableError, tell
 from restore.images.inputs import AnyImage, photo_of
 from restore.images.mask import AnyMask, load_mask
-from restore.images.photo import Photo, load_photo, save_photo, to_kind
+from restore.images.photo import Photo, load_photo
 from restore.measure.assessor import Assessor
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.hub.prior import load_prior
@@ -43,120 +36,32 @@ OnStep = Callable[[int, int], Any]
 OnPass = Callable[[EnhancePass], Any]
 
 
-@dataclass(frozen=True)
-class EnhanceResult:
-    """What `enhance` returns. `image` is of the input's kind, its size the scaled one after super-resolution.
-
-    parameters: what was estimated (noise, blur width, gains, JPEG quality). consistency: rms difference, in
-    levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
-    as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
-    [-1, 1], added by the scene's light, or None.
-    """
-
-    photo: Photo
-    original: Photo
-    task: str
-    degradation: Degradation
-    sampling: Sampling
-    steps: int
-    seed: int
-    model: str
-    device: str
-    parameters: dict[str, Any]
-    consistency: float
-    passes: list[EnhancePass]
-    seconds: float
-    light_map: NDArray[np.float32] | None = field(repr=False)
-    like: Any = field(repr=False)
-
-    @property
-    def image(self) -> Any:
-        if isinstance(self.like, np.ndarray) and self.photo.native.shape != self.like.shape:
-            return self.photo.native.copy()
-        return to_kind(self.photo, self.like)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the picture with the input's metadata; the format follows the name's suffix."""
-        save_photo(self.photo, path, overwrite=overwrite)
-
-    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write one self-contained HTML page about this result."""
-        from restore.reports.enhance import write_enhance_report
-
-        write_enhance_report(self, Path(path), overwrite=overwrite)
-
-    def summary(self, output: str | None = None) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "output": output,
-            "task": self.task,
-            "model": self.model,
-            "method": self.sampling.method,
-            "steps": self.steps,
-            "seed": self.seed,
-            "device": self.device,
-            "size": list(self.photo.size),
-            "parameters": self.parameters,
-            "consistency": round(self.consistency, 4),
-            "passes": [asdict(record) for record in self.passes],
-            "seconds": round(self.seconds, 3),
-        }
-
-
-def enhance(
+def undo(
     image: AnyImage | Sequence[AnyImage],
-    *,
     task: str,
-    scale: int = 4,
-    kernel_kind: str = "bicubic",
-    blur: float | None = None,
-    motion: tuple[float, float] | None = None,
-    disk: float | None = None,
-    kernel: str | os.PathLike[str] | None = None,
-    noise: float | None = None,
-    peak: float | None = None,
-    quality: int | None = None,
-    target: float = 0.45,
-    degradation: str | None = None,
+    damage: Degradation,
+    sampling: Sampling,
+    *,
     mask: AnyMask = None,
     terms: dict[str, float] | None = None,
-    method: str = "half-quadratic",
-    steps: int | None = None,
-    strength: float = 1.0,
-    guidance_steps: int = 1,
-    start: float | None = None,
-    temperature: float | None = None,
-    respaced: bool = False,
     passes: int = 2,
     seed: int = 0,
     model: str = "builtin",
     device: str = "auto",
     on_pass: OnPass | None = None,
     on_step: OnStep | None = None,
-) -> EnhanceResult:
-    """Undo one degradation of a photo of any size.
-
-    image: path, Pillow image or uint8/uint16 array; for "hdr" a list of 2 to 5 aligned exposures. `task` is one
-    of `plans.TASKS`; what describes the damage is explained at `Degradation`, how it is sampled at
-    `plans.Sampling`. degradation ("compose"): what happened in which order, see `plans.compose`. mask
-    ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
-    or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
-    model: "builtin", a folder in diffusers' format, or a .safetensors file. `on_step(done, total)` of the first
-    pass and `on_pass(record)` may return False to stop.
-    Raises InputError, ModelUnavailableError, Cancelled.
-    """
+) -> EnhanceRecord:
+    """See `restore.enhance`. Raises InputError, ModelUnavailableError, Cancelled."""
     begun = time.perf_counter()
     if task not in plans.TASKS:
         raise InputError(f"expected a task out of {', '.join(plans.TASKS)}, got '{task}'")
-    damage = Degradation(scale, kernel_kind, blur, motion, disk, kernel, noise, peak, quality, target, degradation)
-    sampling = Sampling(method, steps, strength, guidance_steps, start, temperature, respaced)
     for name, value, least in (("seed", seed, 0), ("passes", passes, 1)):
         if value < least:
             raise InputError(f"expected {name} to be at least {least}, got {value}")
     photos = _photos(image, task)
     where = device_named(device)
-    plan = _moved(_with_terms(_plan(task, photos, damage, mask), terms, target), where)
-    total = steps or plan.steps
+    plan = _moved(_with_terms(_plan(task, photos, damage, mask), terms, damage.target), where)
+    total = sampling.steps or plan.steps
     denoiser, critic = _prior(model, str(where)), _critic(str(where))
     restored = plans.run(
         denoiser,
@@ -175,7 +80,7 @@ def enhance(
     restored, more = loop.improve(restored, passes - 1, lambda record: tell(on_pass, record))
     records += more
     parameters, light = _found(plan)
-    return EnhanceResult(
+    return EnhanceRecord(
         rebuilt(photos[0], restored.cpu(), task, mask),
         photos[0],
         task,

@@ -27,7 +27,7 @@ from restore.weights.store import manifest
 
 if TYPE_CHECKING:
     from restore.edit.area import PassRecord
-    from restore.results import InpaintResult
+    from restore.edit.record import EditRecord
 from restore.images.files import check_report, write_text
 
 PHOTO_SIDE = 1600  # long side of the pictures in the slider, pixels
@@ -37,7 +37,7 @@ MOST_MAPS = 8  # passes shown in maps: the first, and the latest
 PHOTO_BYTES, CROPS_BYTES, MAPS_BYTES = 480_000, 450_000, 400_000
 
 
-def write_report(result: InpaintResult, path: Path, *, overwrite: bool = False) -> None:
+def write_report(result: EditRecord, path: Path, *, overwrite: bool = False) -> None:
     """Write the page about `result` to `path`, whole or not at all.
 
     Raises InputError as `check_report` does, and if the disk refuses.
@@ -46,7 +46,7 @@ def write_report(result: InpaintResult, path: Path, *, overwrite: bool = False) 
     write_text(report_page(result), path, overwrite=overwrite)
 
 
-def report_page(result: InpaintResult) -> str:
+def report_page(result: EditRecord) -> str:
     """The page as HTML text. It refers to nothing outside itself."""
     width, height = result.photo.size
     scale = min(1.0, PHOTO_SIDE / max(width, height))
@@ -85,7 +85,7 @@ def _title(like: Any) -> str:
     return f"Restoration report: {name}" if name else "Restoration report"
 
 
-def _verdict(result: InpaintResult) -> str:
+def _verdict(result: EditRecord) -> str:
     """Why the loop stopped, as a sentence."""
     kept, tried = _kept(result.passes), [p for p in result.passes if p.index > 0]
     if not kept or not result.mask.any():
@@ -103,7 +103,7 @@ def _verdict(result: InpaintResult) -> str:
     }.get(result.stop, f"{stopped}: {result.stop}.")
 
 
-def _facts(result: InpaintResult) -> str:
+def _facts(result: EditRecord) -> str:
     facts = {} if result.presence is None else {"Object": result.presence.sentence}
     facts |= {
         "Mask": f"{_percent(float(result.mask.mean()))} of the photo",
@@ -170,7 +170,7 @@ def _curve(passes: Sequence[PassRecord], par: float) -> str:
     )
 
 
-def _details(result: InpaintResult) -> str:
+def _details(result: EditRecord) -> str:
     x, y, w, h = mask_box(result.mask)
     in_passes = sum(p.seconds for p in result.passes)
     region = {
@@ -204,7 +204,7 @@ def _details(result: InpaintResult) -> str:
 # What it shows
 
 
-def _closeups(result: InpaintResult, shown: Sequence[int]) -> str:
+def _closeups(result: EditRecord, shown: Sequence[int]) -> str:
     """Before and after around each hole, one pixel of the photo on one of the page."""
     if not shown:
         return ""
@@ -225,7 +225,7 @@ def _closeups(result: InpaintResult, shown: Sequence[int]) -> str:
     return _section("Close-up at 100 %", *blocks, _note(f"One pixel of the photo is one pixel of the page.{note}"))
 
 
-def _maps(result: InpaintResult, shown: Sequence[int]) -> str:
+def _maps(result: EditRecord, shown: Sequence[int]) -> str:
     """Per hole, the judge's artifact map after every pass that was kept."""
     if not shown:
         return ""

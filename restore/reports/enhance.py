@@ -16,7 +16,7 @@ from restore.images.files import write_text
 from restore.reports.pictures import jpeg_uri, profile
 
 if TYPE_CHECKING:
-    from restore.enhancement.task import EnhanceResult
+    from restore.enhancement.record import EnhanceRecord
 
 SIDE, CROP = 1200, 320  # pixels: long side of the whole pictures; side of the close-up, shown twice as large
 BUDGET = 480_000  # bytes of each picture before base64
@@ -31,12 +31,12 @@ STYLE = (
 )
 
 
-def write_enhance_report(result: EnhanceResult, path: Path, *, overwrite: bool = False) -> None:
+def write_enhance_report(result: EnhanceRecord, path: Path, *, overwrite: bool = False) -> None:
     """Write the page to `path`, whole or not at all. Raises InputError as `check_report` does."""
     write_text(enhance_page(result), path, overwrite=overwrite)
 
 
-def enhance_page(result: EnhanceResult) -> str:
+def enhance_page(result: EnhanceRecord) -> str:
     """The page as HTML text; it refers to nothing outside itself."""
     width, height = result.photo.size
     after = result.photo.pixels
@@ -65,7 +65,7 @@ def enhance_page(result: EnhanceResult) -> str:
     )
 
 
-def _passes(result: EnhanceResult) -> str:
+def _passes(result: EnhanceRecord) -> str:
     head = "".join(f"<th>{name}</th>" for name in HEAD)
     lines = []
     for p in result.passes:

@@ -1,0 +1,46 @@
+"""What an edit came to, as plain data: results hand it out, reports read it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from restore.edit.area import Mask, Outcome, PassRecord
+from restore.edit.presence import Presence
+from restore.images.geometry import mask_box
+from restore.images.huge import AnyPhoto
+from restore.settings import Settings
+
+
+@dataclass(frozen=True)
+class EditRecord:
+    """What `inpaint` and `refine` did: `mask` (H, W) bool is what was repainted, `like` the input as it was given."""
+
+    photo: AnyPhoto
+    original: AnyPhoto
+    mask: Mask
+    mask_source: str
+    passes: list[PassRecord]
+    stop: str
+    settings: Settings
+    device: str
+    seconds: float
+    like: Any = field(repr=False)
+    outcome: Outcome = field(repr=False)
+    presence: Presence | None = field(default=None, repr=False)
+
+    def summary(self, output: str | None = None) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        told = self.presence
+        mask = {"source": self.mask_source, "pixels": int(self.mask.sum()), "box": list(mask_box(self.mask))}
+        return {
+            "output": output,
+            "model": self.settings.model,
+            "seed": self.settings.seed,
+            "device": self.device,
+            "mask": mask,
+            "presence": None if told is None else {"object": told.name, "wanted": told.wanted, "share": told.share},
+            "passes": [asdict(record) for record in self.passes],
+            "stop": self.stop,
+            "seconds": round(self.seconds, 3),
+        }
