@@ -21,13 +21,13 @@ from conftest import make_scene
 from PIL import Image
 
 from restore.cli import main
-from restore.cli.rank import add_overall
 from restore.errors import InputError
 from restore.measure import assessor as measures
 from restore.measure.assessor import Assessor
 from restore.measure.files import find_images, partner
 from restore.measure.memory import Memory
 from restore.measure.pictures import Item, assess_files
+from restore.measure.ranking import add_overall
 from restore.quality.catalogue import OF_SETS, PER_IMAGE
 
 

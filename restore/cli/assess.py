@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from restore.cli.measuring import (
-    add_giqa,
     check_outputs,
     finish,
     measuring_options,
     open_assessor,
     open_memory,
     print_json,
-    row_of,
+    reference_records,
     run_over,
     split,
-    summary_of,
     write_csv,
     write_html,
 )
@@ -52,6 +50,7 @@ def assess(
     """
     from restore.measure.files import find_images, partner
     from restore.measure.pictures import Item
+    from restore.measure.summary import add_giqa, row_of, summary_of
 
     check_outputs(options)
     found = find_images([Path(image) for image in images])
@@ -65,7 +64,7 @@ def assess(
     records, failed = split(run_over(items, assessor, memory, options, features=_is_set(references)))
     rows = [row_of(record) for record in records]
     if references is not None and _is_set(references):
-        add_giqa(rows, records, references, assessor, memory, options)
+        add_giqa(rows, records, reference_records(references, assessor, memory, options))
     summary = summary_of(rows)
     write_csv(options["csv_file"], rows, options["overwrite"])
     report = {"schema": SCHEMA, "images": rows, "failed": failed, "summary": summary}

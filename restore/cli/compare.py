@@ -14,17 +14,15 @@ from restore.cli.measuring import (
     open_assessor,
     open_memory,
     print_json,
-    row_of,
     run_over,
     split,
-    summary_of,
     write_csv,
     write_html,
 )
 
 if TYPE_CHECKING:
     from restore.measure.assessor import Assessor
-    from restore.measure.pictures import Item, Record
+    from restore.measure.pictures import Record
     from restore.measure.sets import PictureSet, SetScore
 
 SCHEMA = "restore.compare/1"
@@ -55,15 +53,17 @@ def compare(
     restore compare ours/ theirs/ --reference originals/ --html report.html
     restore compare outputs/ --reference photos/ --features inception=inception.onnx --json
     """
+    from restore.measure.folders import by_set, labels_of, plans_of
     from restore.measure.sets import comparison
+    from restore.measure.summary import row_of
 
     check_outputs(options)
     roots = [Path(folder) for folder in (reference, *folders)]
-    labels = _labels(roots[1:])
-    plans = _plans(roots)
+    labels = labels_of(roots[1:])
+    plans = plans_of(roots)
     assessor, memory = open_assessor(options, nets), open_memory(options)
     records = run_over([item for plan in plans for item in plan], assessor, memory, options, features=True)
-    parts, failed = _by_set(records, plans)
+    parts, (_, failed) = by_set(records, plans), split(records)
     sets, scored = _scored(labels, parts, assessor, draws)
     report = {"schema": SCHEMA} | comparison(sets[0], sets[1:], scored) | {"failed": failed}
     if len(labels) == 1:
@@ -85,12 +85,13 @@ def _scored(
     """(the sets, the reference first; the scores of each of the others in all feature networks)."""
     from tqdm import tqdm
 
+    from restore.measure.folders import picture_set
     from restore.measure.sets import set_scores
 
     scored: list[dict[str, SetScore]] = [{} for _ in labels]
     sets: list[PictureSet] = []
     for net in ("lite0", *assessor.nets):
-        sets = [_picture_set(label, part, net) for label, part in zip(("reference", *labels), parts, strict=True)]
+        sets = [picture_set(label, part, net) for label, part in zip(("reference", *labels), parts, strict=True)]
         todo = tqdm(sets[1:], desc=f"sets, {net}", unit="set", disable=None, leave=False)
         for i, fake in enumerate(todo):
             found = set_scores(sets[0], fake, net, draws)
@@ -107,70 +108,6 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(report["verdict"])
     for line in report["warnings"]:
         click.echo(f"restore: {line}", err=True)
-
-
-def _labels(folders: list[Path]) -> list[str]:
-    """Short and different names: the folders' own, or their paths where those repeat."""
-    from restore.errors import InputError
-
-    names = [folder.resolve().name for folder in folders]
-    labels = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
-    if len(set(labels)) < len(labels):
-        raise InputError(f"expected different folders to compare, got {', '.join(labels)}")
-    return labels
-
-
-def _plans(roots: list[Path]) -> list[list[Item]]:
-    """What to measure, by folder, the reference first; pictures with a reference of their name get it as truth."""
-    from restore.errors import InputError
-    from restore.measure.files import find_images
-    from restore.measure.pictures import Item
-
-    plans: list[list[Item]] = []
-    truths: dict[str, Path] = {}
-    for root in roots:
-        if not root.is_dir():
-            raise InputError(f"{root}: expected a folder of pictures, found none")
-        names: dict[str, Path] = {}
-        for path in find_images([root]):
-            name = str(path.relative_to(root).with_suffix(""))
-            if name in names:
-                raise InputError(f"{path}: expected one picture per name, found {names[name].name} as well")
-            names[name] = path
-        plans.append([Item(path, None, truths.get(name)) for name, path in sorted(names.items())])
-        truths = truths or names
-    return plans
-
-
-def _by_set(records: list[Record], plans: list[list[Item]]) -> tuple[list[dict[str, Record]], list[dict[str, str]]]:
-    """(records by name for every folder, failures)."""
-    _, failed = split(records)
-    parts, start = [], 0
-    for plan in plans:
-        root = Path(_common([item.image for item in plan]))
-        part = records[start : start + len(plan)]
-        parts.append({str(r.image.relative_to(root).with_suffix("")): r for r in part if r.error is None})
-        start += len(plan)
-    return parts, failed
-
-
-def _common(paths: list[Path]) -> str:
-    import os
-
-    return os.path.commonpath([path.parent for path in paths])
-
-
-def _picture_set(label: str, records: dict[str, Record], net: str) -> PictureSet:
-    import numpy as np
-
-    from restore.errors import InputError
-    from restore.measure.sets import PictureSet
-
-    if not records:
-        raise InputError(f"{label}: expected readable pictures, got none")
-    names = sorted(records)
-    features = np.stack([records[name].features[net] for name in names])
-    return PictureSet(label, names, features, [records[name].scores for name in names])
 
 
 def _tables(report: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -202,6 +139,7 @@ def _tables(report: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]
 
 def _means(rows: list[dict[str, Any]], labels: list[str]) -> tuple[str, list[str], list[list[str]]]:
     """Mean of every per-picture score, a column per set."""
+    from restore.measure.summary import summary_of
     from restore.quality.catalogue import measure_of
     from restore.reports.suite import number
 
@@ -218,6 +156,7 @@ def _means(rows: list[dict[str, Any]], labels: list[str]) -> tuple[str, list[str
 
 
 def _page(report: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
+    from restore.measure.summary import summary_of
     from restore.reports.suite import Page
 
     sets = report["sets"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,9 +104,7 @@ def run_over(
 
     from restore.measure.pictures import assess_files
 
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs = options["jobs"] or cpus
-    records = assess_files(items, assessor, memory, jobs, features=features)
+    records = assess_files(items, assessor, memory, options["jobs"], features=features)
     bar = tqdm(records, total=len(items), desc="pictures", unit="picture", file=sys.stderr, disable=None, leave=False)
     return list(bar)
 
@@ -123,29 +120,6 @@ def split(records: Sequence[Record]) -> tuple[list[Record], list[dict[str, str]]
     for entry in failed:
         click.echo(f"restore: left out: {entry['error']}", err=True)
     return [r for r in records if r.error is None], failed
-
-
-def row_of(record: Record) -> dict[str, Any]:
-    """A record as one flat row, numbers as measured."""
-    width, height = record.size
-    return {"image": str(record.image), "width": width, "height": height, "sha256": record.sha256, **record.scores}
-
-
-def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Per measure that any row has: mean, 95 % bootstrap interval of the mean, min, max, n."""
-    import numpy as np
-
-    from restore.quality.catalogue import PER_IMAGE
-    from restore.quality.metrics.sets import bootstrap_interval
-
-    found = {}
-    for key in PER_IMAGE:
-        values = np.array([row[key] for row in rows if row.get(key) is not None])
-        if len(values):
-            interval = list(bootstrap_interval(values, draws=max(200, min(2000, 2_000_000 // len(values)))))
-            low, high = float(values.min()), float(values.max())
-            found[key] = {"mean": float(values.mean()), "interval": interval, "min": low, "max": high, "n": len(values)}
-    return found
 
 
 def write_csv(path: str | None, rows: Sequence[dict[str, Any]], overwrite: bool) -> None:
@@ -197,24 +171,10 @@ def _overlay(assessor: Assessor, items: Sequence[Item]) -> Callable[[Path], Any]
     return judged
 
 
-def add_giqa(
-    rows: Sequence[dict[str, Any]],
-    records: Sequence[Record],
-    reference: Path,
-    assessor: Assessor,
-    memory: Memory,
-    options: dict[str, Any],
-) -> None:
-    """The GIQA scores of every row against all pictures in `reference`. InputError for fewer than 8 of them."""
-    import numpy as np
-
+def reference_records(folder: Path, assessor: Assessor, memory: Memory, options: dict[str, Any]) -> list[Record]:
+    """All pictures of `folder`, measured with their features."""
     from restore.measure.files import find_images
     from restore.measure.pictures import Item
-    from restore.quality.metrics.giqa import GmmScore, knn_score
 
-    others, _ = split(
-        run_over([Item(path) for path in find_images([reference])], assessor, memory, options, features=True)
-    )
-    real, fake = (np.stack([r.features["lite0"] for r in found]) for found in (others, records))
-    for row, gmm, knn in zip(rows, GmmScore.fit(real)(fake), knn_score(fake, real), strict=True):
-        row |= {"giqa_gmm": float(gmm), "giqa_knn": float(knn)}
+    items = [Item(path) for path in find_images([folder])]
+    return split(run_over(items, assessor, memory, options, features=True))[0]

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from restore.cli.measuring import (
-    add_giqa,
     check_outputs,
     finish,
     measuring_options,
     open_assessor,
     open_memory,
     print_json,
-    row_of,
+    reference_records,
     run_over,
     split,
-    summary_of,
     write_csv,
     write_html,
 )
@@ -33,7 +30,6 @@ OVERALL = (
     "Overall is the mean over quality, score, natural and giqa_gmm, as far as there, of the share of the other "
     "pictures that a picture beats: 0 last in all, 100 first in all."
 )
-GRADES = ("quality", "score", "natural", "giqa_gmm")  # what "overall" is made of, where measured
 BY = ("overall", "quality", "score", "natural", "par_image", "sharpness", "noise", "giqa_gmm", "giqa_knn", "giqa_mbc")
 
 
@@ -67,6 +63,8 @@ def rank(
     """
     from restore.measure.files import find_images
     from restore.measure.pictures import Item
+    from restore.measure.ranking import add_overall, goodness, move
+    from restore.measure.summary import add_giqa, row_of, summary_of
 
     root = Path(folder)
     _check_usage(root, keep, top, move_rejected, by, reference, options["mbc"])
@@ -76,10 +74,10 @@ def rank(
     records, failed = split(run_over(items, assessor, memory, options, features=reference is not None))
     rows = [row_of(record) for record in records]
     if reference is not None:
-        add_giqa(rows, records, Path(reference), assessor, memory, options)
+        add_giqa(rows, records, reference_records(Path(reference), assessor, memory, options))
     _check_grade(rows, by)
     add_overall(rows)
-    rows.sort(key=lambda row: _goodness(row, by), reverse=True)
+    rows.sort(key=lambda row: goodness(row, by), reverse=True)
     count = top if top is not None else max(1, round(keep * len(rows))) if keep is not None else len(rows)
     for place, row in enumerate(rows):
         row |= {"rank": place + 1, "kept": place < count}
@@ -96,7 +94,7 @@ def rank(
     else:
         for row in rows:
             mark = "" if count == len(rows) else "keep\t" if row["kept"] else "reject\t"
-            click.echo(f"{row['rank']}\t{mark}{_goodness(row, by):.4g}\t{row['image']}")
+            click.echo(f"{row['rank']}\t{mark}{goodness(row, by):.4g}\t{row['image']}")
     finish(ctx, failed)
 
 
@@ -134,41 +132,6 @@ def _write_page(
         data={"json": report},
     )
     write_html(page, options, assessor, items)
-
-
-def add_overall(rows: list[dict[str, Any]]) -> None:
-    """ "overall" of every row: mean over GRADES of the share of other rows it beats, 0 to 100; ties count half."""
-    import numpy as np
-    from scipy.stats import rankdata
-
-    grades = [g for g in GRADES if all(row.get(g) is not None for row in rows)]
-    shares = [(rankdata([row[g] for row in rows]) - 1) / max(1, len(rows) - 1) for g in grades]
-    for row, value in zip(rows, 100 * np.mean(shares, axis=0), strict=True):
-        row["overall"] = float(value)
-
-
-def move(paths: list[Path], root: Path, goal: Path) -> None:
-    """Move `paths` from `root` into `goal`, folders inside kept. Nothing moves if anything would be overwritten."""
-    import shutil
-
-    from restore.errors import InputError
-
-    goals = [goal / path.relative_to(root) for path in paths]
-    taken = next((g for g in goals if os.path.lexists(g)), None)
-    if taken is not None:
-        raise InputError(f"{taken}: expected no such file in the folder for rejected pictures; nothing was moved")
-    try:
-        for path, target in zip(paths, goals, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
-    except OSError as error:
-        raise InputError(f"{goal}: expected to move pictures there, got: {error.strerror or error}") from error
-
-
-def _goodness(row: dict[str, Any], by: str) -> float:
-    from restore.quality.catalogue import better_of
-
-    return float(-row[by] if better_of(by) == "lower" else row[by])
 
 
 def _check_grade(rows: list[dict[str, Any]], by: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -49,14 +50,17 @@ class Record:
 
 
 def assess_files(
-    items: Sequence[Item], assessor: Assessor, memory: Memory, jobs: int, *, features: bool = False
+    items: Sequence[Item], assessor: Assessor, memory: Memory, jobs: int | None = None, *, features: bool = False
 ) -> Iterator[Record]:
     """Records of `items` in their order, as they come. What cannot be read or measured has an `error`.
 
+    jobs: pictures measured at once, one per CPU unless told.
+
     Sets torch to one thread per operation: pictures, not operations, are what runs in parallel.
     """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(jobs)
+    pool = ThreadPoolExecutor(jobs or cpus)
     try:
         yield from pool.map(lambda item: measure(item, assessor, memory, features=features), items)
     finally:
