@@ -23,11 +23,11 @@ from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.grounder import Instance
 from restore.grounding.instruction import Candidate, parse, select
 from restore.images.geometry import mask_box
+from restore.training.data.shards import Triplet, read_shards
 from restore.training.dataset.annotation_json import _run_lengths
 from restore.training.dataset.annotations import load, read_annotations
 from restore.training.dataset.records import Annotated, Record, Rejected, Thing
-from restore.training.dataset.removals import RemovalOptions, Remover, Triplet, dilated, refined
-from restore.training.dataset.shards import read_shards
+from restore.training.dataset.removals import RemovalOptions, Remover, dilated, refined
 from restore.training.dataset.triplets import BuildOptions, build
 from restore.training.dataset.wording import means_only, word_for
 

@@ -18,9 +18,9 @@ from PIL import Image
 from restore.pipelines.networks.instruct import GRID, SIDE
 from restore.training.data.photos import PhotoCache, random_crop
 from restore.training.data.scenes import BACKGROUNDS, Cutout, Scene, paste
+from restore.training.data.shards import read_shards
 from restore.training.data.solids import COLOURS, SHAPES, SIZES, Case, cover, random_case, random_scene, render
 from restore.training.data.solids import Scene as Solids
-from restore.training.dataset.shards import read_shards
 
 UNCLEAR = -1  # kind of a cell that training leaves alone
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from restore.api import Engine
 from restore.errors import ObjectNotFoundError
 from restore.grounding.grounder import Instance
-from restore.images.geometry import Box, mask_box
+from restore.images.geometry import mask_box
 from restore.images.windows import grow_mask
+from restore.training.data.shards import Triplet
 from restore.training.dataset.annotations import box_iou
 from restore.training.dataset.records import Annotated, Mask, Rejected, Thing
 from restore.training.dataset.wording import alike, entry_of, say, word_for
@@ -45,24 +46,6 @@ class RemovalOptions:
     passes: int = 2
     candidates: int = 2
     seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Triplet:
-    """source and target (H, W, 3) uint8, equal outside mask (H, W) bool; of an irrelevant instruction all over."""
-
-    source: Image
-    target: Image
-    mask: Mask
-    instruction: str
-    name: str
-    box: Box
-    par_hole: float
-    quality: float
-
-    @property
-    def relevant(self) -> bool:
-        return bool(self.mask.any())
 
 
 class Remover:

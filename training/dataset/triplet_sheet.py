@@ -16,7 +16,7 @@ from PIL import Image
 
 from restore.images.files import write_text
 from restore.reports.pictures import jpeg_uri, outline_uri
-from restore.training.dataset.shards import read_shards
+from restore.training.data.shards import read_shards
 
 MOST_SAMPLES = 60  # shown, evenly spread
 SIDE, PICTURE_BYTES = 320, 24_000  # long side in pixels; JPEG before base64

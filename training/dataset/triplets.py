@@ -18,10 +18,10 @@ import numpy as np
 from restore.errors import InputError
 from restore.grounding.instruction import parse
 from restore.images.files import write_text
+from restore.training.data.shards import Entry, Log, ShardWriter, Triplet, sample_files, shard_name
 from restore.training.dataset.annotations import load
 from restore.training.dataset.records import VOC_CLASSES, Annotated, Record, Rejected
-from restore.training.dataset.removals import RemovalOptions, Remover, Triplet
-from restore.training.dataset.shards import Entry, Log, ShardWriter, sample_files, shard_name
+from restore.training.dataset.removals import RemovalOptions, Remover
 from restore.training.dataset.triplet_sheet import write_sheet
 
 SETTINGS, LOG, INDEX, STATS, CARD, SHEET = (

@@ -13,18 +13,38 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from restore.training.dataset.removals import Triplet
+from restore.images.geometry import Box
 
 BLOCK = 512  # bytes, of a tar
 PNG_LEVEL = 4  # a third of the best one's time for a twelfth more bytes
 
 Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Triplet:
+    """source and target (H, W, 3) uint8, equal outside mask (H, W) bool; of an irrelevant instruction all over."""
+
+    source: NDArray[np.uint8]
+    target: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    instruction: str
+    name: str
+    box: Box
+    par_hole: float
+    quality: float
+
+    @property
+    def relevant(self) -> bool:
+        return bool(self.mask.any())
 
 
 def shard_name(number: int) -> str:
