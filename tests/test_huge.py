@@ -247,7 +247,7 @@ def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise MemoryError
 
     path = tiff(tmp_path / "a.tif", SCENE, rowsperstrip=10)
-    monkeypatch.setattr(huge, "HUGE", 10**9 if "formats" in where else 10_000)
+    monkeypatch.setattr(huge, "HUGE", 10**9 if "decode" in where else 10_000)
     monkeypatch.setattr(where, fail)
     monkeypatch.setattr("restore.images.decode._decode", fail)
     result = CliRunner().invoke(main, ["inpaint", str(path), "--box", "9,9,20,20"])

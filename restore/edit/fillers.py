@@ -1,6 +1,6 @@
-"""What a model that fills must offer the engine, and the embedded one.
+"""What a model that fills must offer the loop, and the embedded one.
 
-The engine knows areas, judgements and passes; a filler knows one model. Every model is a `Filler`: the loop, the
+The loop knows areas, judgements and passes; a filler knows one model. Every model is a `Filler`: the loop, the
 reports and the guarantees are the same whichever is named.
 """
 

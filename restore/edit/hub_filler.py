@@ -1,4 +1,4 @@
-"""Other people's models behind the engine: words for them, crops at their size, only hole pixels pasted back."""
+"""Other people's models as fillers: words for them, crops at their size, only hole pixels pasted back."""
 
 from __future__ import annotations
 

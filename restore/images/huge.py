@@ -34,7 +34,7 @@ BAND = 8_000_000  # pixels read at a time where the whole photo is read
 
 @dataclass(frozen=True, eq=False)
 class HugePhoto:
-    """A photo whose samples stay in its file. Like `image.Photo`, but `pixels` decodes the crops that are asked for.
+    """A photo whose samples stay in its file. Like `photo.Photo`, but `pixels` decodes the crops that are asked for.
 
     base: the photo before it was edited in the rows `changed`, which its overview is taken over from.
     """
@@ -47,7 +47,7 @@ class HugePhoto:
 
     @property
     def mode(self) -> str:
-        """Of `formats.CHANNELS`."""
+        """Of `decode.CHANNELS`."""
         return self.tiff.layout.mode
 
     @property
@@ -117,7 +117,7 @@ class HugePhoto:
 
 @dataclass(frozen=True)
 class Crops:
-    """(H, W, 3) uint8 RGB of a huge photo, crop by crop; implements `image.Pixels`."""
+    """(H, W, 3) uint8 RGB of a huge photo, crop by crop; implements `photo.Pixels`."""
 
     photo: HugePhoto
 
@@ -137,7 +137,7 @@ def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
     """`load_photo`, but for TIFFs of more than `HUGE` pixels whose tiles can be read one by one.
 
     Raises InputError as `load_photo` does; what cannot be read tile by tile is decoded whole up to
-    `formats.MAX_PIXELS`.
+    `decode.MAX_PIXELS`.
     """
     path = Path(path)
     try:
@@ -177,7 +177,7 @@ def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
     """None for what `load_photo` shall read, or shall say is broken."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as for `formats.decode`
+            warnings.simplefilter("ignore")  # as for `decode.decode`
             image = read_header(file)
             meta, frames, pixels = metadata(image), image.n_frames, image.width * image.height
     except Exception:  # on broken files Pillow's readers raise almost anything
@@ -202,7 +202,7 @@ def _span(line: np.ndarray) -> tuple[int, int]:
 
 
 def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
-    """The inverse of `formats.upright`."""
+    """The inverse of `decode.upright`."""
     if orientation in (2, 3, 6, 7):
         array = array[:, ::-1]
     if orientation in (3, 4, 7, 8):

@@ -94,7 +94,7 @@ def load_photo(path: str | os.PathLike[str]) -> Photo:
     """Photo from a JPEG, PNG, WebP, TIFF or BMP file, its EXIF orientation applied.
 
     Palettes become RGB or RGBA. Of an animation or several pages only the first is read, with a UserWarning.
-    Raises InputError if the file is missing, unreadable, damaged, no such image or over `formats.MAX_PIXELS`.
+    Raises InputError if the file is missing, unreadable, damaged, no such image or over `decode.MAX_PIXELS`.
     """
     path = Path(path)
     try:
@@ -171,7 +171,7 @@ def default_output(path: str | os.PathLike[str]) -> Path:
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> str:
-    """Format (a value of `formats.SUFFIXES`) of a result at `path`, checked before any work is done.
+    """Format (a value of `decode.SUFFIXES`) of a result at `path`, checked before any work is done.
 
     Raises InputError for an unknown suffix, a missing or unwritable folder, and an existing file unless
     `overwrite`.

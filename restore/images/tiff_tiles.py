@@ -44,7 +44,7 @@ class Layout:
     """Where the tiles of a TIFF's first page lie and how they are coded.
 
     shape (H, W), tile (h, w): in pixels, as stored; the last strip may be lower. offsets, counts: bytes in the file,
-    row by row. mode: of `formats.CHANNELS`; depth: type of a sample with its byte order; tags: as Pillow reads them.
+    row by row. mode: of `decode.CHANNELS`; depth: type of a sample with its byte order; tags: as Pillow reads them.
     """
 
     shape: tuple[int, int]

@@ -1,4 +1,4 @@
-"""Train the expectation network (quality/expectation_net.py): photos, holes and the draft network are all it needs."""
+"""Train the expectation network (restore/features/expectation.py): photos, holes and the draft network are all it needs."""
 
 from __future__ import annotations
 
