@@ -1,4 +1,4 @@
-"""Train the expectation network (restore/features/expectation.py): photos, holes and the draft network are all it needs."""
+"""Train the expectation network (restore/features/expectation.py): photos, holes and the draft network suffice."""
 
 from __future__ import annotations
 

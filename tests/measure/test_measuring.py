@@ -344,7 +344,7 @@ def test_version_follows_the_measures(assessor: Assessor, monkeypatch: pytest.Mo
 
 
 def test_the_documented_schema_names_every_key() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "quality-json.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "quality-json.md").read_text(encoding="utf-8")
     keys = [*PER_IMAGE, *OF_SETS, "fid_lite0", "kid_lite0"]
     assert [key for key in keys if key not in ("fid", "kid") and f"`{key}`" not in text] == []
     for command in ("assess", "rank", "compare"):

@@ -70,7 +70,7 @@ def test_every_preset_says_what_a_user_has_to_know():
 
 
 def test_every_preset_is_in_the_table_of_what_was_tested():
-    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     table = text[text.index("| model |") :]
     assert [name for name in presets() if name not in table] == []
 
