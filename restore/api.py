@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ from restore.images.huge import AnyPhoto, HugePhoto
 from restore.images.inputs import AnyImage, any_photo_of, photo_of
 from restore.images.mask import AnyMask, check_point, load_mask
 from restore.measure.assessor import Assessor
+from restore.measure.bench import OnStep as OnPicture
+from restore.measure.comparing import compared
+from restore.measure.options import CompareOptions, RankOptions
+from restore.measure.ranking import ranked
 from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.pipelines.networks.coord import CoordNet
 from restore.pipelines.networks.draft import DraftNet
@@ -43,7 +48,7 @@ from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
 from restore.pipelines.restoration.plans import Sampling
 from restore.quality.judges.judge import Judge
-from restore.results import Assessment, EnhanceResult, InpaintResult, Segmentation
+from restore.results import Assessment, CompareResult, EnhanceResult, InpaintResult, RankResult, Segmentation
 from restore.settings import Settings, device_named
 from restore.weights.store import load_weights
 
@@ -269,6 +274,33 @@ def segment(image: AnyImage, *, prompt: str | None = None, point: Sequence[int] 
 def assess(image: AnyImage, *, mask: AnyMask = None, reference: AnyImage | None = None) -> Assessment:
     """`Engine.assess` on an engine that is kept for the next call."""
     return _engine(None, None).assess(image, mask=mask, reference=reference)
+
+
+def rank(
+    folder: str | os.PathLike[str], options: RankOptions | None = None, *, on_step: OnPicture | None = None
+) -> RankResult:
+    """The pictures in `folder` in order, best first, and which of them to keep.
+
+    `on_step(done, total)` hears of every picture, and may return False to stop. Pictures that cannot be measured are
+    left out and listed in `failed`. Sets torch to one thread per operation. Raises InputError,
+    ModelUnavailableError, Cancelled.
+    """
+    return RankResult(**vars(ranked(Path(folder), options or RankOptions(), on_step)))
+
+
+def compare(
+    *folders: str | os.PathLike[str],
+    reference: str | os.PathLike[str],
+    options: CompareOptions | None = None,
+    on_step: OnPicture | None = None,
+) -> CompareResult:
+    """Sets of pictures against a reference set and against each other: does one differ, and by how much?
+
+    Pictures of one name in several folders belong together. `on_step(done, total)` hears of every picture and of every
+    set that was scored, and may return False to stop. Raises and behaves as `rank`.
+    """
+    roots = [Path(folder) for folder in folders]
+    return CompareResult(**vars(compared(roots, Path(reference), options or CompareOptions(), on_step)))
 
 
 def enhance(

@@ -33,6 +33,7 @@ MOST_MAPS = 60  # of them with an artifact overlay
 BINS = 24
 
 Row = dict[str, Any]
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 Artifacts = Callable[[Path], Judgement | None]
 
 
@@ -41,7 +42,7 @@ class Page:
     """What a page says. rows: one per picture, with "image" and measures; order: rows by this measure, worst first.
 
     facts: figures on top; tables: (heading, column names, rows of cells), cells already text; marks: image → a word
-    shown on its thumbnail.
+    shown on its thumbnail; terms: further measures to define; data: what the page holds as JSON.
     """
 
     title: str
@@ -50,9 +51,10 @@ class Page:
     summary: Mapping[str, Mapping[str, Any]]
     order: str
     facts: Mapping[str, str] = field(default_factory=dict)
-    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = ()
+    tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
     marks: Mapping[str, str] = field(default_factory=dict)
+    terms: Sequence[str] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -74,11 +76,8 @@ def suite_page(page: Page, artifacts: Artifacts) -> str:
         more=f"The {len(shown)} worst of {len(page.rows)} pictures are shown." if left else "",
         low=f"rgb{HEAT[0]}",
         high=f"rgb{HEAT[1]}",
-        closing=_closing(page.notes, [key for key in page.data.get("terms", ()) if key not in page.summary]),
-        json=json.dumps(page.data.get("json", {}))
-        .replace("<", "\\u003c")
-        .replace(">", "\\u003e")
-        .replace("&", "\\u0026"),
+        closing=_closing(page.notes, [key for key in page.terms if key not in page.summary]),
+        json=json.dumps(page.data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
     )
 
 
