@@ -12,7 +12,8 @@ from restore.measure.ranking import Ranking
 from restore.measure.summary import Row, summary_of
 from restore.quality.catalogue import measure_of
 from restore.quality.judges.judge import Judgement
-from restore.reports.suite import Page, Table, number, suite_page
+from restore.reports.page import number
+from restore.reports.suite import Page, Table, suite_page
 
 OVERALL = (
     "Overall is the mean over quality, score, natural and giqa_gmm, as far as there, of the share of the other "
