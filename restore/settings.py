@@ -12,6 +12,7 @@ from restore.errors import InputError, ModelUnavailableError
 if TYPE_CHECKING:
     import torch
 
+EMBEDDED = ("builtin", "instruct")  # models that come with the package
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 

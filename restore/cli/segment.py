@@ -32,13 +32,12 @@ def segment(
     if output is not None:
         check_output(output, overwrite=overwrite)
     photo = load_photo(image)
-    from restore.edit.choose import check_models, settings_for
+    from restore.edit.choose import models_for, settings_for
 
-    settings = settings_for(None, grounder=grounder, device=device)
-    check_models(settings)
+    models = models_for(settings_for(None, grounder=grounder, device=device))
     from restore.api import Engine
 
-    found = Engine(settings=settings).segment(photo, prompt=prompt)
+    found = Engine(models=models).segment(photo, prompt=prompt)
     if output is not None:
         save_mask(found.mask, output, overwrite=overwrite)
     summary = {

@@ -19,8 +19,8 @@ from PIL import Image
 from restore import Engine
 from restore.cli import main
 from restore.edit.find import Region, find_region
+from restore.edit.request import Request, to_inpaint
 from restore.errors import InputError
-from restore.grounding.instruction import parse
 from restore.images import huge, tiff_tiles
 from restore.images.huge import HugePhoto, open_photo
 from restore.images.mask import load_mask, save_mask
@@ -314,26 +314,27 @@ def test_what_words_mean_is_looked_up_in_the_overview(tmp_path: Path, monkeypatc
     hole = np.zeros((50, 70), bool)
     hole[20:30, 40:55] = True
 
-    def find(small: Any, prompt: Any, mask: Any, box: Any, point: Any) -> Region:
-        asked.append((small.size, prompt, None if mask is None else mask.sum(), box, point))
-        return Region(hole, "prompt", barred=hole[::-1], instruction=None if prompt is None else parse(prompt))
+    def find(request: Request) -> Region:
+        given = None if request.given is None else request.given.sum()
+        asked.append((request.photo.size, request.prompt, given, request.point))
+        return Region(hole, "prompt", barred=hole[::-1], instruction=request.instruction)
 
-    found = find_region(find, photo, "remove the cat", None, None, None)
+    found = find_region(find, to_inpaint("builtin", photo, "remove the cat"))
     expected = np.zeros((150, 210), bool)
     expected[60:90, 120:165] = True
     assert (found.hole != expected).sum() < 8  # its corners
     assert found.barred is not None
     assert np.array_equal(found.barred, found.hole[::-1])
-    inside = find_region(find, photo, "remove the cat", None, (0, 0, 140, 150), None)
+    inside = find_region(find, to_inpaint("builtin", photo, "remove the cat", box=(0, 0, 140, 150)))
     assert np.array_equal(inside.hole, found.hole & (np.arange(210) < 140))
-    added = find_region(find, photo, "add a cat", None, (30, 40, 20, 21), None)
+    added = find_region(find, to_inpaint("builtin", photo, "add a cat", box=(30, 40, 20, 21)))
     assert (added.hole.sum(), added.hole[40:61, 30:50].all()) == (420, True)
-    find_region(find, photo, None, None, None, (209, 149))
+    find_region(find, to_inpaint("builtin", photo, point=(209, 149)))
     assert asked == [
-        ((70, 50), "remove the cat", None, None, None),
-        ((70, 50), "remove the cat", 47 * 50, None, None),
-        ((70, 50), "add a cat", 7 * 8, None, None),
-        ((70, 50), None, None, None, [69, 49]),
+        ((70, 50), "remove the cat", None, None),
+        ((70, 50), "remove the cat", 47 * 50, None),
+        ((70, 50), "add a cat", 7 * 8, None),
+        ((70, 50), None, None, (69, 49)),
     ]
 
 
