@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from restore.cli.options import setting
+from restore.settings import DEVICES
+
 if TYPE_CHECKING:
     from restore.api import Engine
     from restore.edit.choose import Models
@@ -35,21 +38,15 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
             ),
-            click.option("--seed", type=int, help="Same seed, same pixels. [default: 0]"),
-            click.option("--passes", type=int, help="Most passes over the hole. [default: 5]"),
-            click.option(
-                "--par",
-                type=float,
-                help="Stop when the share of bad pixels in the hole is at most this. [default: 0.05]",
-            ),
-            click.option("--candidates", type=int, help="Fills per pass for the judge to choose from. [default: 3]"),
-            click.option("--steps", type=int, help="Denoising steps of sampled drafts. [default: 8]"),
-            click.option("--model", help="What fills: a preset, hub id, folder or file. [default: builtin]"),
-            click.option("--grounder", help="What finds objects, e.g. grounding-dino+sam. [default: builtin]"),
-            click.option("--judge", help="What finds artifacts: a TorchScript FILE.pt. [default: builtin]"),
-            click.option(
-                "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute. [default: auto]"
-            ),
+            setting("seed", "Same seed, same pixels.", type=int),
+            setting("passes", "Most passes over the hole.", type=int),
+            setting("par", "Stop when the share of bad pixels in the hole is at most this.", type=float),
+            setting("candidates", "Fills per pass for the judge to choose from.", type=int),
+            setting("steps", "Denoising steps of sampled drafts.", type=int),
+            setting("model", "What fills: a preset, hub id, folder or file."),
+            setting("grounder", "What finds objects, e.g. grounding-dino+sam."),
+            setting("judge", "What finds artifacts: a TorchScript FILE.pt."),
+            setting("device", "Where to compute.", type=click.Choice(DEVICES)),
             click.option("--config", type=click.Path(), help="YAML file of settings; options given here win."),
             click.option("--save-mask", type=click.Path(), help="Write the mask that was repainted."),
             click.option("--save-passes", type=click.Path(), help="Folder for the picture after every pass."),

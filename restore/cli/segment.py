@@ -6,6 +6,9 @@ import json
 
 import click
 
+from restore.cli.options import setting
+from restore.settings import DEVICES
+
 
 @click.command()
 @click.argument("image", type=click.Path())
@@ -13,10 +16,16 @@ import click
 @click.option("-o", "--output", type=click.Path(), help="Where to write the mask (white = found).")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
-@click.option("--grounder", help="What finds objects, e.g. grounding-dino+sam. [default: builtin]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@setting("grounder", "What finds objects, e.g. grounding-dino+sam.")
+@setting("device", "Where to compute.", type=click.Choice(DEVICES))
 def segment(
-    image: str, prompt: str, output: str | None, overwrite: bool, as_json: bool, grounder: str | None, device: str
+    image: str,
+    prompt: str,
+    output: str | None,
+    overwrite: bool,
+    as_json: bool,
+    grounder: str | None,
+    device: str | None,
 ) -> None:
     """Show which pixels of IMAGE an instruction means, without changing anything.
 
