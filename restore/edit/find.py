@@ -187,7 +187,7 @@ def _found(instance: Instance) -> Found:
 def find_region(find: Find, request: Request) -> Region:
     """What `find`, such as `RegionFinder.find`, finds in a photo of any size. Raises as it does.
 
-    Found by words or a click it is as precise as a photo of `huge.OVERVIEW_SIDE` shows it.
+    Found by words or a click it is as precise as a photo of `limits.OVERVIEW_SIDE` shows it.
     """
     photo, given, point = request.photo, request.given, request.point
     if isinstance(photo, Photo) or (request.instruction is None and point is None):

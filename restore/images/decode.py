@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from restore.errors import InputError
+from restore.images import limits
 
 SUFFIXES = {
     ".jpg": "JPEG",
@@ -28,7 +29,6 @@ SUFFIXES = {
     ".bmp": "BMP",
 }
 KINDS = "JPEG, PNG, WebP, TIFF or BMP"
-MAX_PIXELS = 178_000_000  # where Pillow itself refuses; its softer warning at half of that is silenced
 _SMALLER = "scale it down first ('inpaint' edits larger TIFFs)"
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 
@@ -112,13 +112,13 @@ def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, int]
 def _open(file: IO[bytes], name: str) -> Image.Image:
     file.seek(0)
     image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP"))
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > limits.MAX_PIXELS:
         raise _too_large(name)
     return image
 
 
 def _too_large(name: str) -> InputError:
-    most = MAX_PIXELS // 1_000_000
+    most = limits.MAX_PIXELS // 1_000_000
     return InputError(f"{name}: expected at most {most} megapixels, got more; {_SMALLER}")
 
 

@@ -14,7 +14,8 @@ from typing import IO
 import numpy as np
 
 from restore.errors import InputError
-from restore.images.decode import MAX_PIXELS, ORIENTATION, Metadata, metadata, upright
+from restore.images import limits
+from restore.images.decode import ORIENTATION, Metadata, metadata, upright
 from restore.images.photo import (
     Photo,
     check_output,
@@ -26,10 +27,6 @@ from restore.images.photo import (
     to_native,
 )
 from restore.images.tiff_tiles import Part, TiledTiff, is_tiff, read_header, read_layout
-
-HUGE = 100_000_000  # pixels above which a TIFF is not decoded whole
-OVERVIEW_SIDE = 3072  # long side of the picture in which words and clicks are looked up
-BAND = 8_000_000  # pixels read at a time where the whole photo is read
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +64,14 @@ class HugePhoto:
 
     @cached_property
     def overview(self) -> Photo:
-        """All of the photo, RGB, long side `OVERVIEW_SIDE` at most."""
+        """All of the photo, RGB, long side `limits.OVERVIEW_SIDE` at most."""
         import cv2  # not needed for masks
 
         width, height = self.size
-        scale = min(1.0, OVERVIEW_SIDE / max(width, height))
+        scale = min(1.0, limits.OVERVIEW_SIDE / max(width, height))
         w, h = max(1, round(width * scale)), max(1, round(height * scale))
         out = np.empty((h, w, 3), np.uint8) if self.base is None else self.base.overview.pixels.copy()
-        step = max(1, h * BAND // (width * height))
+        step = max(1, h * limits.BAND // (width * height))
         for top in range(0, h, step):
             bottom = min(h, top + step)
             rows = slice(top * height // h, bottom * height // h)
@@ -134,10 +131,10 @@ AnyPhoto = Photo | HugePhoto
 
 
 def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
-    """`load_photo`, but for TIFFs of more than `HUGE` pixels whose tiles can be read one by one.
+    """`load_photo`, but for TIFFs of more than `limits.HUGE` pixels whose tiles can be read one by one.
 
     Raises InputError as `load_photo` does; what cannot be read tile by tile is decoded whole up to
-    `decode.MAX_PIXELS`.
+    `limits.MAX_PIXELS`.
     """
     path = Path(path)
     try:
@@ -182,12 +179,12 @@ def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
             meta, frames, pixels = metadata(image), image.n_frames, image.width * image.height
     except Exception:  # on broken files Pillow's readers raise almost anything
         return None
-    if pixels <= HUGE:
+    if pixels <= limits.HUGE:
         return None
     try:
         layout = read_layout(image, file, name)
     except InputError:
-        if pixels <= MAX_PIXELS:
+        if pixels <= limits.MAX_PIXELS:
             return None
         raise
     if frames > 1:

@@ -94,7 +94,7 @@ def load_photo(path: str | os.PathLike[str]) -> Photo:
     """Photo from a JPEG, PNG, WebP, TIFF or BMP file, its EXIF orientation applied.
 
     Palettes become RGB or RGBA. Of an animation or several pages only the first is read, with a UserWarning.
-    Raises InputError if the file is missing, unreadable, damaged, no such image or over `decode.MAX_PIXELS`.
+    Raises InputError if the file is missing, unreadable, damaged, no such image or over `limits.MAX_PIXELS`.
     """
     path = Path(path)
     try:
