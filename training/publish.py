@@ -32,6 +32,7 @@ LICENCES = {
     "objects": "clothing-co-parsing and human-segmentation (human labels), cats, dogs, ImageNet one per class (labels "
     "by ISNet)",
     "fills": "fills of photos-*.tar by training/data/make_fills.py",
+    "voc": "PASCAL VOC 2012 photos",
     "hole-shapes": "VOC 2012 Aug silhouettes",
     "triplets": "removals from objects.tar by `restore dataset build`",
 }

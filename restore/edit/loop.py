@@ -21,7 +21,7 @@ from restore.pipelines.fill.expansion import Expansion
 from restore.quality.judges.judge import Judgement
 from restore.settings import Settings
 
-PATIENCE = 3  # passes in a row without gain before the loop gives up
+PATIENCE = 1  # passes in a row without gain before the loop gives up: the next one gains nothing either
 MONTAGE_SIDE = 128  # long side, pixels, at which regions of several fills are put together
 MONTAGE_TRUST = 0.6  # weight of the judge's probability against colour steps across a cut
 MONTAGE_EXPECTED = 1.0  # weight of the distance to the expected features, alike

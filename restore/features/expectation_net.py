@@ -28,6 +28,11 @@ class Said:
     drafted: list[Tensor]
     trunk: Tensor
 
+    def features_where(self, hole: Tensor) -> list[Tensor]:
+        """What is expected in cells of `hole` (N, 1, H/16, W/16), the photo's own features elsewhere."""
+        pairs = zip(self.features, self.drafted, strict=True)
+        return [torch.where(F.interpolate(hole, size=f.shape[-2:]) > 0, f, own) for f, own in pairs]
+
 
 class _Residual(nn.Module):
     def __init__(self, channels: int, dilation: int = 1) -> None:
