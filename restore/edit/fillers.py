@@ -73,8 +73,8 @@ class Filler(Protocol):
 
 
 class BuiltinFiller:
-    """The embedded fill (pipelines/fill/builtin.py). What it copies is chosen, not drawn: once a pass gains nothing, the
-    next does not either (of 27 such passes 6 came nearer to the truth)."""
+    """The embedded fill (pipelines/fill/builtin.py). What it copies is chosen, not drawn: once a pass gains nothing,
+    the next does not either (of 27 such passes 6 came nearer to the truth)."""
 
     side, patience = SIDE, 1
 

@@ -10,8 +10,8 @@ import torch
 
 from restore.edit.area import Area, Candidate, Mask, reduced, working_shape
 from restore.edit.fillers import Filler, Order, as_tensor, pasted
-from restore.edit.loop import PATIENCE
 from restore.edit.find import Region
+from restore.edit.loop import PATIENCE
 from restore.edit.request import Request
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.painting import paintable

@@ -68,9 +68,9 @@ class Expectation:
         if key not in self._kept:
             colour = (known / np.maximum(1 - share, 1e-6)[..., None]).clip(0, 1)
             drafted, error = self.drafter(colour, share > 0)
-            m = (share > 0).astype(np.float32)
-            x, e, m = (_tensor(t).to(self._device) for t in (drafted, error[..., None], m[..., None]))
-            self._kept[key] = self.net(x, m, e)
+            hole_there = (share > 0).astype(np.float32)
+            seen = (_tensor(t).to(self._device) for t in (drafted, hole_there[..., None], error[..., None]))
+            self._kept[key] = self.net(*seen)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)

@@ -105,7 +105,7 @@ def test_a_batch_never_changes_what_is_expected(lite0):
 
 @torch.inference_mode()
 def test_attention_sees_where_cells_are_to_each_other_not_where_they_are():
-    """Rotary positions (Su et al., 2021): scores depend on the difference of two places alone, in rows and in columns."""
+    """Rotary positions (Su et al., 2021): scores depend on the difference of two places alone."""
     cos, sin = rotary(5, 6, 32, torch.device("cpu"))
     torch.manual_seed(0)
     q, k = torch.randn(2, 32)

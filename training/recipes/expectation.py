@@ -93,6 +93,6 @@ def drafted_at_half(net: DraftNet, truth: Tensor, mask: Tensor) -> tuple[Tensor,
 
 
 def squared_miss(found: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Cells (N, 1, h, w) that the mask (N, 1, H, W) touches, and the squared distance of features (N, C, h, w) there."""
+    """Cells (N, 1, h, w) that the mask (N, 1, H, W) touches, and the features' squared distance (N, 1, h, w)."""
     cells = F.adaptive_max_pool2d(mask, target.shape[-2:])
     return cells, (found.float() - target.float()).square().sum(1, keepdim=True)
