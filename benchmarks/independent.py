@@ -109,7 +109,8 @@ def main() -> None:
             "p_ids": p_ids(real / scale, fake),
             "psnr": float(decibels.mean()),
         }
-        figures[str(folder)] = row | {"paired": asdict(paired), "distances": dict(zip((p.name for p in photos), distances.tolist(), strict=True))}
+        each = dict(zip((p.name for p in photos), distances.tolist(), strict=True))
+        figures[str(folder)] = row | {"paired": asdict(paired), "distances": each}
         print(
             f"| {folder} | {row['distance']:.4f} | {row['frechet']:.2f} | {row['u_ids']:.3f} | {row['p_ids']:.3f} "
             f"| {row['psnr']:.2f} | {paired.difference:+.4f} ({paired.low:+.4f} – {paired.high:+.4f}), "
