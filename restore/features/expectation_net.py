@@ -21,17 +21,11 @@ BLOCKS = 6
 @dataclass(frozen=True)
 class Said:
     """What the network says of N windows, per tap, finest first: expected unit features (N, C, h, w), their expected
-    squared error (N, 1, h, w), the drafted photo's own unit features (N, C, h, w); the trunk's state (N, DIM, h, w)."""
+    squared error (N, 1, h, w), the drafted photo's own unit features (N, C, h, w)."""
 
     features: list[Tensor]
     error: list[Tensor]
     drafted: list[Tensor]
-    trunk: Tensor
-
-    def features_where(self, hole: Tensor) -> list[Tensor]:
-        """What is expected in cells of `hole` (N, 1, H/16, W/16), the photo's own features elsewhere."""
-        pairs = zip(self.features, self.drafted, strict=True)
-        return [torch.where(F.interpolate(hole, size=f.shape[-2:]) > 0, f, own) for f, own in pairs]
 
 
 class _Residual(nn.Module):
@@ -92,7 +86,7 @@ class ExpectationNet(nn.Module):
             change, off = out(F.relu(x)).split((f.shape[1], 1), 1)
             expected.append(f + change)
             errors.append(F.softplus(off))
-        return Said(expected, errors, own, x16)
+        return Said(expected, errors, own)
 
     @torch.no_grad()
     def features(self, image: Tensor, taps: tuple[int, ...] = TAPS) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Attention over the cells of a feature map: what the expectation and the sampler of features are made of."""
+"""Attention over the cells of a feature map: every cell of a window sees every other."""
 
 from __future__ import annotations
 
@@ -24,48 +24,40 @@ def _rotate(x: Tensor, place: Place) -> Tensor:
 
 
 class Block(nn.Module):
-    """Self-attention and a feed-forward layer with a 3×3 depthwise convolution, both residual and zero at the start.
+    """Self-attention and a feed-forward layer with a 3×3 depthwise convolution, both residual and zero at the start."""
 
-    With `emb` > 0 a condition of that width scales and shifts both (Peebles & Xie, ICCV 2023).
-    """
-
-    def __init__(self, dim: int, emb: int = 0) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.RMSNorm(dim, eps=1e-4), nn.RMSNorm(dim, eps=1e-4)
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.up, self.down = nn.Linear(dim, 3 * dim), nn.Linear(3 * dim, dim)
         self.near = nn.Conv2d(3 * dim, 3 * dim, 3, padding=1, groups=3 * dim)
-        self.modulate = nn.Linear(emb, 4 * dim) if emb else None
-        for layer in (self.out, self.down, self.modulate):
-            if layer is not None:
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        for layer in (self.out, self.down):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, size: tuple[int, int], place: Place, emb: Tensor | None = None) -> Tensor:
-        """x (N, h·w, dim); size (h, w); emb (N, emb)."""
+    def forward(self, x: Tensor, size: tuple[int, int], place: Place) -> Tensor:
+        """x (N, h·w, dim); size (h, w)."""
         n, cells, dim = x.shape
-        scale1 = shift1 = scale2 = shift2 = x.new_zeros(())
-        if self.modulate is not None and emb is not None:
-            scale1, shift1, scale2, shift2 = self.modulate(emb)[:, None].chunk(4, -1)
-        q, k, v = self.qkv(self.norm1(x) * (1 + scale1) + shift1).reshape(n, cells, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(self.norm1(x)).reshape(n, cells, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(_rotate(q, place), _rotate(k, place), v)
         x = x + self.out(y.transpose(1, 2).reshape(n, cells, dim))
-        y = self.up(self.norm2(x) * (1 + scale2) + shift2)
+        y = self.up(self.norm2(x))
         y = self.near(y.transpose(1, 2).reshape(n, -1, *size)).flatten(2).transpose(1, 2)
         return x + self.down(F.gelu(y, approximate="tanh"))
 
 
 class Trunk(nn.Module):
-    """Blocks over the cells of a map (N, dim, h, w) of any size; emb as in `Block`."""
+    """Blocks over the cells of a map (N, dim, h, w) of any size."""
 
-    def __init__(self, dim: int, blocks: int, emb: int = 0) -> None:
+    def __init__(self, dim: int, blocks: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(dim, emb) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(dim) for _ in range(blocks))
 
-    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         place = rotary(h, w, c // HEADS, x.device)
         y = x.flatten(2).transpose(1, 2)
         for block in self.blocks:
-            y = block(y, (h, w), place, emb)
+            y = block(y, (h, w), place)
         return y.transpose(1, 2).reshape(n, c, h, w)
