@@ -4,8 +4,7 @@
 
 Both samplers step through the same noise levels where they overlap (Karras et al., NeurIPS 2022, eq. 5): the one from
 the draft starts at `SIGMA_START`, the other at each of `FULL`. Photos at 128 pixels, the draft network's own size;
-PAR and feature distance of the sampled hole, one sample a photo. With --coord (weights of the painting network) also
-from the draft that it paints.
+PAR and feature distance of the sampled hole, one sample a photo.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.fill import load
@@ -25,7 +23,6 @@ from restore import Engine
 from restore.features.lite0 import Lite0
 from restore.pipelines.diffusion.sampler import RHO, SIGMA_END, SIGMA_START, sample, schedule
 from restore.pipelines.fill.seams import shrink
-from restore.pipelines.networks.coord import CODE, CoordNet
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.push_pull import push_pull
 from restore.quality.metrics.full_reference import feature_distance
@@ -51,31 +48,17 @@ def from_noise(net: DraftNet, x: Tensor, mask: Tensor, sigmas: list[float], gene
     return ((noisy + 1) / 2).clamp(0, 1)
 
 
-def painted(
-    painter: CoordNet, x: Tensor, mask: Tensor, draft: Tensor, error: Tensor, generator: torch.Generator
-) -> Tensor:
-    """The draft (1, 3, h, w) with the painting network's detail, at its own size."""
-    image, small = (np.ascontiguousarray(v[0].permute(1, 2, 0).numpy()) for v in (x, draft))
-    code = torch.randn((1, CODE), generator=generator)
-    hole, uncertain = mask[0, 0].numpy() > 0.5, error[0, 0].numpy()
-    out = painter.fill(np.rint(image * 255).astype(np.uint8), hole, small, uncertain, code)
-    return torch.from_numpy(out).permute(2, 0, 1)[None].float() / 255
-
-
 @torch.inference_mode()
 def main() -> None:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=26, help="photos, evenly taken")
-    parser.add_argument("--coord", type=Path, help="weights of the painting network")
     args = parser.parse_args()
     net, engine, lite0 = DraftNet.from_weights(load_weights("draft")), Engine(device="cpu"), Lite0().eval()
     lite0.load_state_dict(load_weights("lite0"))
     photos = load(args.data, None)
-    painter = None if args.coord is None else CoordNet.from_weights(load_file(args.coord))
     kinds = ["draft alone", f"draft, then {STEPS} steps"]
-    kinds += [] if painter is None else ["draft painted", f"draft painted, then {STEPS} steps"]
     kinds += [f"noise of {s:g}, {n} steps" for s in FULL for n in (STEPS + 1, steps_from(s))]
     found: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in kinds}
     for photo in photos[:: max(1, len(photos) // args.limit)]:
@@ -87,9 +70,7 @@ def main() -> None:
         for kind in kinds:
             generator, begun = torch.Generator().manual_seed(0), time.process_time()
             if kind.startswith("draft"):
-                out, error = net.draft(x, mask)
-                if painter is not None and kind.startswith("draft painted"):
-                    out = painted(painter, x, mask, out, error, generator)
+                out, _ = net.draft(x, mask)
                 out = sample(net, x, mask, out, STEPS, generator) if kind.endswith("steps") else out
             else:
                 start, steps = float(kind.split()[2].rstrip(",")), int(kind.split()[3])

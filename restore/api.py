@@ -42,7 +42,6 @@ from restore.measure.comparing import compared
 from restore.measure.options import CompareOptions, RankOptions
 from restore.measure.ranking import ranked
 from restore.pipelines.fill.builtin import BuiltinPipeline
-from restore.pipelines.networks.coord import CoordNet
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
@@ -110,12 +109,6 @@ class Engine:
         return ShapePipeline.from_weights(load_weights("shape")).to(self.device)
 
     @cached_property
-    def _painter(self) -> CoordNet | None:
-        """What enlarges drafts, once its weights are shipped."""
-        painter = CoordNet.shipped()
-        return None if painter is None else painter.to(self.device)
-
-    @cached_property
     def _pipeline(self) -> BuiltinPipeline:
         expectation = ExpectationNet.from_weights(load_weights("expectation"), self._lite0)
         return BuiltinPipeline(DraftNet.from_weights(load_weights("draft")), expectation).to(self.device)
@@ -171,7 +164,7 @@ class Engine:
         instructed = settings.model == "instruct"
         find = self._instructor.find if instructed else partial(self._finder.find, copies=not draft)
         region = find_region(find, request)
-        filler = DraftFiller(self._pipeline, self._painter) if draft else self._filler_for(region)
+        filler = DraftFiller(self._pipeline) if draft else self._filler_for(region)
         run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step)
         outcome, told = run.made_sure(self._finder.finder, retries=0 if draft else RETRIES)
         return self._result(request, region, outcome, settings, started, told)
