@@ -309,8 +309,17 @@ def test_held_out_photos_are_not_trained_on_when_there_are_enough():
     assert held_out(10, 16) == (range(10), range(10))
 
 
-def test_without_shapes_holes_are_strokes_boxes_and_borders(capsys):
-    holes = Holes.open("no/such/file.npz")
+def test_hole_shapes_are_found_in_and_beside_the_data(tmp_path):
+    shape = np.ones((1, 8, 8), np.uint8)
+    np.savez(tmp_path / "shapes.npz", bits=np.packbits(shape), shape=shape.shape)
+    for data in ([tmp_path], [tmp_path / "photos-00.tar"]):
+        holes = Holes.open("shapes.npz", data)
+        assert holes.shapes is not None
+        assert np.array_equal(holes.shapes, shape)
+
+
+def test_without_shapes_holes_are_strokes_boxes_and_borders(capsys, tmp_path):
+    holes = Holes.open("file.npz", [tmp_path])
     assert "strokes, boxes and borders only" in capsys.readouterr().err
     masks = [holes.sample(64, np.random.default_rng(i)) for i in range(200)]
     assert all(0.02 < m.mean() < 0.6 for m in masks)
@@ -398,7 +407,8 @@ def test_the_command_trains_on_ten_pictures_and_resumes(tmp_path, photos):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("darft",), "did you mean 'draft'"),
+        (("darft", "--data", "EMPTY"), "did you mean 'draft'"),
+        (("draft",), "--data"),
         (("draft", "--data", "nowhere"), "nowhere"),
         (("draft", "--data", "EMPTY"), "expected images"),
         (("draft", "--data", "EMPTY", "--config", "no.yaml"), "no.yaml"),
