@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,10 @@ from torch import Tensor
 from benchmarks.fill import load
 from restore import Engine
 from restore.features.lite0 import Lite0
-from restore.pipelines.diffusion.sampler import RHO, SIGMA_END, SIGMA_START, sample, schedule
+from restore.pipelines.diffusion.denoiser import levels
+from restore.pipelines.diffusion.loop import descend, euler, noise_like
+from restore.pipelines.diffusion.sampler import SIGMA_START, sample
+from restore.pipelines.diffusion.schedules import RHO, SIGMA_END, karras
 from restore.pipelines.fill.seams import shrink
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.push_pull import push_pull
@@ -41,11 +43,15 @@ def steps_from(start: float) -> int:
 def from_noise(net: DraftNet, x: Tensor, mask: Tensor, sigmas: list[float], generator: torch.Generator) -> Tensor:
     """`sample` without a draft: pure noise in the hole at the first level."""
     smooth, known = push_pull(x, mask) * 2 - 1, x * 2 - 1
-    noisy = torch.where(mask > 0.5, smooth + sigmas[0] * torch.randn(x.shape, generator=generator), known)
-    for sigma, after in pairwise(sigmas):
-        clean, _ = net.denoise(noisy, torch.full((1,), sigma), smooth, mask)
-        noisy = torch.where(mask > 0.5, clean + (after / sigma) * (noisy - clean), known)
-    return ((noisy + 1) / 2).clamp(0, 1)
+    noisy = torch.where(mask > 0.5, smooth + sigmas[0] * noise_like(x, generator), known)
+
+    def estimate(x: Tensor, sigma: float) -> Tensor:
+        return net.denoise(x, levels(sigma, x), smooth, mask)[0]
+
+    def step(x: Tensor, clean: Tensor, sigma: float, after: float) -> Tensor:
+        return torch.where(mask > 0.5, euler(x, clean, sigma, after), known)
+
+    return ((descend(noisy, sigmas, estimate, step) + 1) / 2).clamp(0, 1)
 
 
 @torch.inference_mode()
@@ -74,7 +80,7 @@ def main() -> None:
                 out = sample(net, x, mask, out, STEPS, generator) if kind.endswith("steps") else out
             else:
                 start, steps = float(kind.split()[2].rstrip(",")), int(kind.split()[3])
-                out = from_noise(net, x, mask, schedule(steps, start), generator)
+                out = from_noise(net, x, mask, karras(steps, start), generator)
             seconds = time.process_time() - begun
             out = torch.where(mask > 0.5, out, x)
             picture = np.rint(out[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)

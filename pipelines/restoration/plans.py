@@ -12,6 +12,7 @@ from torch import Tensor
 
 from restore.errors import InputError
 from restore.pipelines.diffusion.denoiser import Denoiser
+from restore.pipelines.diffusion.loop import noise_like
 from restore.pipelines.diffusion.schedules import ddpm, geometric, warm
 from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
 from restore.pipelines.restoration.guidance import (
@@ -21,7 +22,6 @@ from restore.pipelines.restoration.guidance import (
     Measurement,
     Overview,
     Persuasion,
-    noise_like,
     sample,
 )
 from restore.pipelines.restoration.half_quadratic import HalfQuadratic
