@@ -269,6 +269,17 @@ def recorded(rows: list[dict[str, object]]) -> dict[str, float]:
     return scores
 
 
+def written(folder: Path, rows: list[dict[str, object]], others: list[str]) -> None:
+    """What has been measured so far, as files and on stdout."""
+    with (folder / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    for name, text in (("table", table(rows)), ("pairs", pairs(rows, others))):
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+        print(text, flush=True)
+
+
 def strip(pictures: list[RGB]) -> RGB:
     """Pictures side by side, the middle of each at its own size."""
     tiles = []
@@ -320,15 +331,7 @@ def main() -> None:
             strips.append(strip([*shown, photo]))
         sheet = np.concatenate(strips)
         Image.fromarray(sheet).save(args.out / f"sheet-{name.replace(' ', '-')}.png")
-        print(table(rows), flush=True)
-    with (args.out / "scores.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    (args.out / "table.md").write_text(table(rows), encoding="utf-8")
-    compared = pairs(rows, [*list(priors)[1:], "FFDNet"])
-    (args.out / "pairs.md").write_text(compared, encoding="utf-8")
-    print(compared)
+        written(args.out, rows, [*list(priors)[1:], "FFDNet"])  # after every task: a run may be cut short
     if args.record:
         set_scores("prior", recorded(rows))
 
