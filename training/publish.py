@@ -31,7 +31,6 @@ LICENCES = {
     "cats and dogs, clothing (CC0), street (Apache-2.0), wallpapers (CC/GPL)",
     "objects": "clothing-co-parsing and human-segmentation (human labels), cats, dogs, ImageNet one per class (labels "
     "by ISNet)",
-    "voc": "PASCAL VOC 2012 photos (Flickr's terms)",
     "fills": "fills of photos-*.tar by training/data/make_fills.py",
     "voc": "PASCAL VOC 2012 photos",
     "hole-shapes": "VOC 2012 Aug silhouettes",
