@@ -89,7 +89,7 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     restore enhance old.jpg --task compose --degradation "blur:1.5,downsample:2,jpeg:30"
     restore enhance under.jpg middle.jpg over.jpg --task hdr -o merged.jpg
     """
-    from restore.images.files import check_report
+    from restore.images.files import check_place
     from restore.images.mask import load_mask
     from restore.images.photo import check_output, default_output, load_photo
 
@@ -101,7 +101,7 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     photos = [load_photo(path) for path in images]
     check_output(goal, overwrite=overwrite)
     if report is not None:
-        check_report(Path(report), overwrite=overwrite)
+        check_place(Path(report), overwrite=overwrite)
     if options["mask"] is not None:
         options["mask"] = load_mask(options["mask"], photos[0].size)
     from tqdm import tqdm

@@ -137,7 +137,7 @@ def _run(
     """Check everything that can be checked without models, run, then write."""
     from restore.edit.choose import check_instruction
     from restore.grounding.instruction import parse
-    from restore.images.files import check_report
+    from restore.images.files import check_place
     from restore.images.huge import check_goal, open_photo
     from restore.images.mask import load_mask
     from restore.images.photo import check_output, default_output
@@ -152,7 +152,7 @@ def _run(
     if options["save_mask"] is not None:
         check_output(options["save_mask"], overwrite=overwrite)
     if options["report"] is not None:
-        check_report(Path(options["report"]), overwrite=overwrite)
+        check_place(Path(options["report"]), overwrite=overwrite)
     if region["mask"] is not None:
         region["mask"] = load_mask(region["mask"], photo.size)
     from tqdm import tqdm

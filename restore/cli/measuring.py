@@ -49,11 +49,11 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_outputs(options: dict[str, Any]) -> None:
     """Before any work: can the files that were asked for be written?"""
-    from restore.images.files import check_report
+    from restore.images.files import check_place
 
     for name in ("csv_file", "html_file"):
         if options[name] is not None:
-            check_report(Path(options[name]), overwrite=options["overwrite"])
+            check_place(Path(options[name]), overwrite=options["overwrite"])
 
 
 def open_memory(options: dict[str, Any]) -> Memory:

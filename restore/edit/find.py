@@ -21,7 +21,7 @@ from restore.grounding.placement import room
 from restore.grounding.selection import Candidate as Found
 from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
-from restore.images.geometry import mask_box
+from restore.images.geometry import fitted, mask_box
 from restore.images.huge import AnyPhoto
 from restore.images.mask import AnyMask, box_mask, check_mask, check_point, given_mask
 from restore.images.photo import Photo, Pixels
@@ -178,8 +178,7 @@ class RegionFinder:
     def _alive(self, pixels: Pixels, hole: Mask) -> Mask:
         """People and animals in the windows around the hole, (h, w), long side ≤ `ALIVE_SIDE`: a fill that copies them
         puts a second head or tail where none was."""
-        scale = min(1.0, ALIVE_SIDE / max(hole.shape))
-        h, w = (max(1, round(side * scale)) for side in hole.shape)
+        h, w = fitted((hole.shape[0], hole.shape[1]), ALIVE_SIDE)
         found = np.zeros((h, w), np.bool_)
         for window in windows(hole):
             around = window.grown(BESIDE, hole.shape)

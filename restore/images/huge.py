@@ -15,12 +15,13 @@ import numpy as np
 
 from restore.errors import InputError
 from restore.images.decode import MAX_PIXELS, ORIENTATION, Metadata, metadata, upright
+from restore.images.files import replacing
+from restore.images.geometry import fitted
 from restore.images.photo import (
     Photo,
     check_output,
     load_photo,
     photo_from_array,
-    replacing,
     rgb_view,
     save_photo,
     to_native,
@@ -71,8 +72,7 @@ class HugePhoto:
         import cv2  # not needed for masks
 
         width, height = self.size
-        scale = min(1.0, OVERVIEW_SIDE / max(width, height))
-        w, h = max(1, round(width * scale)), max(1, round(height * scale))
+        w, h = fitted(self.size, OVERVIEW_SIDE)
         out = np.empty((h, w, 3), np.uint8) if self.base is None else self.base.overview.pixels.copy()
         step = max(1, h * BAND // (width * height))
         for top in range(0, h, step):
@@ -102,7 +102,7 @@ class HugePhoto:
         """Write the photo as it was read, edited tiles replaced, whole or not at all. Raises as `save_photo` does, and
         InputError for a name that is no TIFF's."""
         check_goal(self, path, overwrite=overwrite)
-        with replacing(path, overwrite=overwrite) as (file, _):
+        with replacing(path, what="TIFF file", overwrite=overwrite) as file:
             self.tiff.write(file, self.meta)
 
     def _stored(self, part: Part) -> Part:

@@ -14,9 +14,10 @@ from PIL import Image
 from restore.errors import InputError
 from restore.images.decode import Metadata
 from restore.images.encode import encode
+from restore.images.files import replacing
 from restore.images.geometry import Box, Size
 from restore.images.huge import BAND, HUGE, HugePhoto, open_photo
-from restore.images.photo import Photo, photo_from_array, replacing
+from restore.images.photo import Photo, check_output, photo_from_array
 from restore.images.png_rows import bright_rows, png_size
 
 AnyMask = Any  # a path, a Pillow image or an array: see `load_mask`
@@ -102,7 +103,8 @@ def parse_point(text: str) -> tuple[int, int]:
 
 def save_mask(mask: np.ndarray, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write `mask` (H, W) bool as an 8-bit grey image, white = repaint. Raises as `save_photo` does."""
-    with replacing(path, overwrite=overwrite) as (file, kind):
+    kind = check_output(path, overwrite=overwrite)
+    with replacing(path, what=f"{kind} file", overwrite=overwrite) as file:
         encode(mask.view(np.uint8) * np.uint8(255), "L", Metadata(), kind, file, str(path))
 
 

@@ -8,14 +8,10 @@ stay as decoded.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -23,6 +19,7 @@ from PIL import Image
 from restore.errors import InputError
 from restore.images.decode import KINDS, SUFFIXES, Metadata, decode, metadata, samples
 from restore.images.encode import encode, high_byte, pillow_image
+from restore.images.files import check_place, reason, replacing
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -110,7 +107,7 @@ def load_photo(path: str | os.PathLike[str]) -> Photo:
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a readable image file, got: {_reason(error)}") from error
+        raise InputError(f"{path}: expected a readable image file, got: {reason(error)}") from error
     return _photo(native, mode, meta)
 
 
@@ -125,7 +122,7 @@ def photo_from_array(array: np.ndarray | Image.Image) -> Photo:
         try:
             array.load()
         except Exception as error:  # lazily opened broken files: Pillow's decoders raise almost anything
-            raise InputError(f"image: expected one that can be decoded, got: {_reason(error)}") from error
+            raise InputError(f"image: expected one that can be decoded, got: {reason(error)}") from error
         native, mode = samples(array, "image")
         return _photo(native, mode, metadata(array))
     if not isinstance(array, np.ndarray):
@@ -181,17 +178,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> st
     if kind is None:
         known, found = ", ".join(sorted(SUFFIXES)), path.suffix or "no suffix"
         raise InputError(f"{path}: expected an output name ending in one of {known}, got {found}")
-    try:
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: expected an existing folder, found none at {path.parent}; create it first")
-        if path.is_dir():
-            raise InputError(f"{path}: expected a file name to write to, got a folder")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path}: expected a new file name, got an existing file; allow overwriting or rename")
-    except OSError as error:
-        raise InputError(f"{path}: expected a place that can be written to, got: {_reason(error)}") from error
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: expected a folder that can be written to, got the read-only {path.parent}")
+    check_place(path, overwrite=overwrite)
     return kind
 
 
@@ -203,35 +190,9 @@ def save_photo(photo: Photo, path: str | os.PathLike[str], *, overwrite: bool = 
     never dropped silently.
     Raises InputError as `check_output` does, and if the format cannot hold the photo or the disk refuses.
     """
-    with replacing(path, overwrite=overwrite) as (file, kind):
-        encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[tuple[IO[bytes], str]]:
-    """A new file that takes its place at `path` once it is written and its format, as `check_output` gives it.
-
-    Where the block fails nothing is left of it. Raises InputError as `save_photo` does.
-    """
     kind = check_output(path, overwrite=overwrite)
-    goal = Path(os.path.realpath(path))  # a link is followed, not replaced
-    draft = goal.with_name(f".restore-{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            with draft.open("xb") as file:
-                yield file, kind
-                file.flush()
-                os.fsync(file.fileno())
-            if goal.exists():
-                shutil.copymode(goal, draft)
-            os.replace(draft, goal)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-    except InputError:
-        raise
-    except (OSError, ValueError, MemoryError, struct.error) as error:
-        raise InputError(f"{path}: expected to write a {kind} file, got: {_reason(error)}") from error
+    with replacing(path, what=f"{kind} file", overwrite=overwrite) as file:
+        encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
 
 
 def _photo(native: np.ndarray, mode: str, meta: Metadata) -> Photo:
@@ -276,8 +237,3 @@ def _info(meta: Metadata) -> dict[str, object]:
     """Pillow's `info` entries for the metadata, so that a later `save` can pass them on."""
     named = {"exif": meta.exif, "icc_profile": meta.icc, "xmp": meta.xmp, "dpi": meta.dpi}
     return {key: value for key, value in named.items() if value}
-
-
-def _reason(error: Exception) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(text.split())

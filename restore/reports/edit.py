@@ -21,14 +21,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.images.geometry import mask_box
+from restore.images.geometry import fitted, mask_box
 from restore.reports.pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpeg_uri, outline_uri, profile
 from restore.weights.store import manifest
 
 if TYPE_CHECKING:
     from restore.edit.area import PassRecord
     from restore.edit.record import EditRecord
-from restore.images.files import check_report, write_text
+from restore.images.files import check_place, write_text
 
 PHOTO_SIDE = 1600  # long side of the pictures in the slider, pixels
 MOST_AREAS = 3  # holes shown in close-ups and maps, largest first
@@ -40,17 +40,16 @@ PHOTO_BYTES, CROPS_BYTES, MAPS_BYTES = 480_000, 450_000, 400_000
 def write_report(result: EditRecord, path: Path, *, overwrite: bool = False) -> None:
     """Write the page about `result` to `path`, whole or not at all.
 
-    Raises InputError as `check_report` does, and if the disk refuses.
+    Raises InputError as `check_place` does, and if the disk refuses.
     """
-    check_report(path, overwrite=overwrite)
+    check_place(path, overwrite=overwrite)
     write_text(report_page(result), path, overwrite=overwrite)
 
 
 def report_page(result: EditRecord) -> str:
     """The page as HTML text. It refers to nothing outside itself."""
     width, height = result.photo.size
-    scale = min(1.0, PHOTO_SIDE / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = fitted((width, height), PHOTO_SIDE)
     before, after = (
         jpeg_uri(_resized(photo.overview.pixels, size), PHOTO_BYTES, profile(photo))
         for photo in (result.original, result.photo)
@@ -67,7 +66,7 @@ def report_page(result: EditRecord) -> str:
         before=before,
         after=after,
         outline=outline_uri(result.mask, size),
-        shown=f"Shown at {size[0]} × {size[1]} of {width} × {height} pixels." if scale < 1 else "",
+        shown=f"Shown at {size[0]} × {size[1]} of {width} × {height} pixels." if size != (width, height) else "",
         closeups=_closeups(result, shown),
         curve=_curve(result.passes, result.settings.par),
         passes=_rows(result.passes),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.images.files import write_text
+from restore.images.geometry import fitted
 from restore.reports.pictures import jpeg_uri, profile
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def enhance_page(result: EnhanceRecord) -> str:
     width, height = result.photo.size
     after = result.photo.pixels
     before = cv2.resize(result.original.pixels, (width, height), interpolation=cv2.INTER_CUBIC)
-    scale = min(1.0, SIDE / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = fitted((width, height), SIDE)
     y, x = busiest(after)
     crop = np.s_[y : y + CROP, x : x + CROP]
     icc = profile(result.photo)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.errors import InputError
+from restore.images.geometry import fitted
 from restore.images.photo import load_photo
 from restore.quality.catalogue import PER_IMAGE, better_of, measure_of
 from restore.quality.judges.judge import Judgement
@@ -147,7 +148,7 @@ def _card(index: int, row: Row, keys: Sequence[str], page: Page, artifacts: Arti
     values = " ".join(f'data-{key.replace("_", "-")}="{row[key]!r}"' for key in keys if row.get(key) is not None)
     try:
         pixels = load_photo(path).pixels
-        picture = f'<img src="{jpeg_uri(_fitted(pixels, THUMB_SIDE), THUMB_BYTES)}" alt="" loading="lazy">'
+        picture = f'<img src="{jpeg_uri(_shrunk(pixels, THUMB_SIDE), THUMB_BYTES)}" alt="" loading="lazy">'
     except InputError:  # measured before, gone since: its numbers still stand
         pixels, picture = None, '<div class="gone">file not found</div>'
     overlay = ""
@@ -218,9 +219,8 @@ def _other_keys(rows: Sequence[Row]) -> list[str]:
     return [key for key in found if key not in known]
 
 
-def _fitted(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    scale = min(1.0, side / max(image.shape[:2]))
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+def _shrunk(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    size = fitted((image.shape[1], image.shape[0]), side)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
