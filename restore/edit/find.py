@@ -23,7 +23,7 @@ from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
 from restore.images.geometry import fitted, mask_box
 from restore.images.huge import AnyPhoto
-from restore.images.mask import AnyMask, box_mask, check_mask, check_point, given_mask
+from restore.images.mask import AnyMask, box_mask, check_mask, check_point, given_mask, warn_of_most
 from restore.images.photo import Photo, Pixels
 from restore.images.windows import Window, grow_mask, shrunk, windows
 
@@ -156,6 +156,7 @@ class RegionFinder:
             hole, source = grow_mask(self.finder.at(pixels, check_point(point, photo.size)).mask, pixels), "point"
         else:
             assert given is not None  # one of prompt, mask, box and point was given
+            warn_of_most(given)
             hole, source = given, "mask" if mask is not None else "box"
         check_mask(hole, photo.size)
         alive = self._alive(photo.pixels, hole) if self.copies and copies else None

@@ -17,10 +17,13 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from restore.errors import InputError
+from restore.images.extras import Extra, jpeg_extras, photoshop, png_extras, without_claims
 
 SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".webp": "WEBP",
     ".tif": "TIFF",
@@ -35,12 +38,13 @@ CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 _CONVERTED = {"PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB", "HSV": "RGB"}
 ORIENTATION = 274
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284
+_PHOTOSHOP = 34377
 _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
 # Tags that describe how a TIFF lays out its samples, not the photo: rebuilt on writing.
 _LAYOUT_TAGS = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 290, 291, 292, 293, 301}
     | {317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 338, 339, 340, 341, 342, 347}
-    | {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34675}
+    | {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34377, 34675}
 )
 
 
@@ -58,18 +62,21 @@ class Metadata:
     quantisation: tuple[tuple[int, ...], ...] = ()  # JPEG tables, 64 entries each, row by row
     subsampling: int = 0  # Pillow's code of the JPEG's chroma subsampling: 0 is 4:4:4
     progressive: bool = False
+    extras: tuple[Extra, ...] = ()  # texts, comments, IPTC and the like, see `extras`
+    frames: int = 1  # frames or pages in the file, of which this is one
 
 
 def decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata]:
     """Upright samples (H, W) or (H, W, C), bool, uint8 or uint16, their mode (see `CHANNELS`) and metadata.
 
-    Of several frames or pages the first is taken, with a warning; previews in a phone's JPEG are no frames.
+    Of several frames or pages the first is taken, with a warning; so is what a phone puts behind its JPEG (a gain
+    map, a video, a second picture) told of, and neither kept nor claimed.
     Raises InputError if this is no image, a broken one, one of too many pixels, or of a kind not handled.
     """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of it becomes an error here
-            native, mode, meta, frames = _decode(file, name)
+            native, mode, meta, lost = _decode(file, name)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -83,12 +90,14 @@ def decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata]:
     except Exception as error:  # on broken files Pillow's decoders raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: expected a whole {KINDS} image, got a damaged file ({reason})") from error
-    if frames > 1:
-        warnings.warn(f"{name}: holds {frames} frames or pages; only the first is used", stacklevel=3)
+    if meta.frames > 1:
+        warnings.warn(f"{name}: holds {meta.frames} frames or pages; only the first is used", stacklevel=3)
+    if lost:
+        warnings.warn(f"{name}: also holds {' and '.join(lost)}; only the picture is used", stacklevel=3)
     return native, mode, meta
 
 
-def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, int]:
+def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, list[str]]:
     with _open(file, name) as image:
         rawmode = _rawmode(image)
         _check_depth(image, rawmode, name)
@@ -104,9 +113,25 @@ def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, int]
         # Pillow itself turns TIFF upright on loading, and then forgets the tag.
         native = upright(native, exif.get(ORIENTATION, 1))
         height, width = native.shape[:2]
-        frames = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+        meta, lost = _with_extras(meta, image, file, mode)
         meta = _oriented(meta, exif, (width, height))
-    return np.ascontiguousarray(native), mode, meta, frames
+    return np.ascontiguousarray(native), mode, meta, lost
+
+
+def _with_extras(meta: Metadata, image: Image.Image, file: IO[bytes], mode: str) -> tuple[Metadata, list[str]]:
+    """`meta` with what else is to be carried, and what cannot be."""
+    extras, lost = meta.extras, list[str]()
+    frames = getattr(image, "n_frames", 1)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        extras, lost = jpeg_extras(image.applist)
+    elif image.format == "PNG":
+        extras, lost = png_extras(file, CHANNELS[mode])
+    xmp, claimed = without_claims(meta.xmp)
+    lost += claimed
+    if image.format in ("JPEG", "MPO"):
+        lost += ["a second picture"] * (frames > 1 and not lost)
+        frames = 1
+    return replace(meta, extras=extras, xmp=xmp, frames=frames), sorted(set(lost))
 
 
 def _open(file: IO[bytes], name: str) -> Image.Image:
@@ -229,7 +254,13 @@ def metadata(image: Image.Image) -> Metadata:
         quantisation=tuple(tuple(table) for table in tables.values()),
         subsampling=max(JpegImagePlugin.get_sampling(image), 0) if is_jpeg else 0,
         progressive=bool(info.get("progressive")),
+        extras=_tiff_extras(image),
     )
+
+
+def _tiff_extras(image: Image.Image) -> tuple[Extra, ...]:
+    resources = getattr(image, "tag_v2", {}).get(_PHOTOSHOP)
+    return (photoshop(resources),) if isinstance(resources, bytes) else ()
 
 
 def _photo_tags(own: Image.Exif) -> Image.Exif:

@@ -6,8 +6,10 @@ Pillow writes neither 16-bit colour nor BMP with transparency, so these are writ
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,10 +20,12 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from restore.errors import InputError
 from restore.images.decode import CHANNELS, Metadata
+from restore.images.extras import Extra, for_jpeg, for_png, for_tiff, names
 
 _JPEG_SEGMENT = 65_000  # bytes an EXIF or XMP segment can hold, less its header
 _ZLIB_LEVEL = 4  # a third of the default's time for a twelfth more bytes
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_PNG_HEAD = 33  # bytes of a PNG's signature and header
 
 
 def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[bytes], name: str) -> None:
@@ -32,16 +36,26 @@ def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[
     was lossy.
     """
     fitted, kept = fit(native, mode, target, name)
-    if (kept in ("RGB", "RGBA")) != (mode in ("RGB", "RGBA")) or (kept == "CMYK") != (mode == "CMYK"):
+    same_colours = (kept in ("RGB", "RGBA")) == (mode in ("RGB", "RGBA")) and (kept == "CMYK") == (mode == "CMYK")
+    if not same_colours:
         meta = replace(meta, icc=b"")  # a profile of another colour space would mislead
-    if target == "TIFF":
+    if target == "PNG":
+        chunks, lost = for_png(meta.extras, same_colours=same_colours)
+        _write_png(file, fitted, kept, meta, chunks)
+    elif target == "JPEG":
+        segments, lost = for_jpeg(meta.extras)
+        pillow_image(fitted, kept).save(file, format=target, extra=segments, **_options(meta, target))
+    elif target == "TIFF":
+        lost = for_tiff(meta.extras)[1]
         _write_tiff(file, fitted, kept, meta)
-    elif fitted.dtype == np.uint16:
-        _write_png16(file, fitted, kept, meta)
-    elif target == "BMP" and kept == "RGBA":
-        _write_bmp32(file, fitted, meta)
     else:
-        pillow_image(fitted, kept).save(file, format=target, **_options(meta, target))
+        lost = names(meta.extras)
+        if target == "BMP" and kept == "RGBA":
+            _write_bmp32(file, fitted, meta)
+        else:
+            pillow_image(fitted, kept).save(file, format=target, **_options(meta, target))
+    if lost:
+        warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
 
 
 def fit(native: np.ndarray, mode: str, target: str, name: str) -> tuple[np.ndarray, str]:
@@ -115,12 +129,31 @@ def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
     return text
 
 
-def _write_png16(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata) -> None:
+def _write_png(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, chunks: list[Extra]) -> None:
+    """A PNG with `chunks` behind its header."""
+    if native.dtype == np.uint16:
+        _write_png16(file, native, mode, meta, chunks)
+        return
+    buffer = io.BytesIO()
+    pillow_image(native, mode).save(buffer, format="PNG", **_options(meta, "PNG"))
+    content = buffer.getbuffer()
+    file.write(content[:_PNG_HEAD])
+    _write_chunks(file, chunks)
+    file.write(content[_PNG_HEAD:])
+
+
+def _write_chunks(file: IO[bytes], chunks: list[Extra]) -> None:
+    for kind, content in chunks:
+        write_chunk(file, kind.encode("latin-1"), content)
+
+
+def _write_png16(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, chunks: list[Extra]) -> None:
     """16-bit PNG, every row filtered by the one above it (filter type 2, PNG specification section 9)."""
     height, width = native.shape[:2]
     colour_type = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}[mode]
     file.write(b"\x89PNG\r\n\x1a\n")
     write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    _write_chunks(file, chunks)
     if meta.icc:
         write_chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(meta.icc))
     if meta.dpi:
@@ -193,7 +226,8 @@ def tiff_directory(meta: Metadata, order: bytes = b"II", *, big: bool = False) -
         exif.load(meta.exif)
         for tag, value in exif.items():
             directory[tag] = exif.get_ifd(tag) if tag in (_EXIF_IFD, _GPS_IFD) else value
-    for tag, kind, data in ((34675, TiffTags.UNDEFINED, meta.icc), (700, TiffTags.BYTE, meta.xmp)):
+    tags = ((34675, TiffTags.UNDEFINED, meta.icc), (700, TiffTags.BYTE, meta.xmp))
+    for tag, kind, data in (*tags, (34377, TiffTags.BYTE, for_tiff(meta.extras)[0])):
         if data:
             directory.tagtype[tag] = kind
             directory[tag] = data

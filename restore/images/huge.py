@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 
 from restore.errors import InputError
+from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
 from restore.images.decode import MAX_PIXELS, ORIENTATION, Metadata, metadata, upright
 from restore.images.files import replacing
 from restore.images.geometry import fitted
@@ -22,14 +23,13 @@ from restore.images.photo import (
     check_output,
     load_photo,
     photo_from_array,
-    rgb_view,
     save_photo,
-    to_native,
 )
 from restore.images.tiff_tiles import Part, TiledTiff, is_tiff, read_header, read_layout
 
 HUGE = 100_000_000  # pixels above which a TIFF is not decoded whole
 OVERVIEW_SIDE = 3072  # long side of the picture in which words and clicks are looked up
+LOOK, LOOKS = 64, 8  # pixels and number, across and down, of the crops that levels are found in
 BAND = 8_000_000  # pixels read at a time where the whole photo is read
 
 
@@ -67,6 +67,18 @@ class HugePhoto:
         return np.ascontiguousarray(upright(self.tiff.read(self._stored(part)), self.orientation))
 
     @cached_property
+    def levels(self) -> Levels:
+        """As `Photo.levels`, of samples from all over."""
+        if self.base is not None:
+            return self.base.levels
+        if self.tiff.layout.depth.itemsize == 1:
+            return FULL
+        width, height = self.size
+        tops, lefts = (range(0, max(1, n - LOOK), max(1, n // LOOKS)) for n in (height, width))
+        looks = [self.native(np.s_[y : y + LOOK, x : x + LOOK]) for y in tops for x in lefts]
+        return levels_of(np.concatenate(looks), self.mode)
+
+    @cached_property
     def overview(self) -> Photo:
         """All of the photo, RGB, long side `OVERVIEW_SIDE` at most."""
         import cv2  # not needed for masks
@@ -87,15 +99,16 @@ class HugePhoto:
         """As `Photo.with_patches`; the tiles that change are decoded, edited and coded again, and kept coded."""
         tiff, changed = self.tiff, list(self.changed)
         for (rows, columns), colours, mask in patches:
-            if not mask.any():
-                continue
-            (top, bottom), (left, right) = (_span(np.asarray(mask.any(axis))) for axis in (1, 0))
-            inner = np.s_[top:bottom, left:right]
-            part = np.s_[rows.start + top : rows.start + bottom, columns.start + left : columns.start + right]
-            turned, where = (_turned(a[inner], self.orientation) for a in (colours, mask))
-            edited = to_native(turned[where], self.mode, tiff.layout.depth.newbyteorder("="))
-            tiff = tiff.edited(self._stored(part), edited, where)
-            changed.append(part[0])
+            if mask.any():
+                box = near(mask)
+                top, left = rows.start + box[0].start, columns.start + box[1].start
+                height, width = mask[box].shape
+                part = np.s_[top : top + height, left : left + width]
+                shown = self.native(part), colours[box], mask[box]
+                before, after, where = (_turned(a, self.orientation) for a in shown)
+                samples = repainted(before, after, where, self.mode, self.levels)
+                tiff = tiff.edited(self._stored(part), samples, where)
+                changed.append(part[0])
         return HugePhoto(tiff, self.meta, self.orientation, self.base or self, tuple(changed))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -127,7 +140,7 @@ class Crops:
         return height, width, 3
 
     def __getitem__(self, part: Part, /) -> np.ndarray:
-        return rgb_view(self.photo.native(part), self.photo.mode)
+        return rgb_view(self.photo.native(part), self.photo.mode, self.photo.levels)
 
 
 AnyPhoto = Photo | HugePhoto
@@ -193,12 +206,6 @@ def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
     if frames > 1:
         warnings.warn(f"{name}: holds {frames} frames or pages; only the first is used", stacklevel=4)
     return HugePhoto(TiledTiff(file, layout, name), meta, image.getexif().get(ORIENTATION, 1))
-
-
-def _span(line: np.ndarray) -> tuple[int, int]:
-    """First and last + 1 of the true entries."""
-    where = np.flatnonzero(line)
-    return int(where[0]), int(where[-1]) + 1
 
 
 def _turned(array: np.ndarray, orientation: int) -> np.ndarray:

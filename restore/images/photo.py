@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
+from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
 from restore.images.decode import KINDS, SUFFIXES, Metadata, decode, metadata, samples
 from restore.images.encode import encode, high_byte, pillow_image
 from restore.images.files import check_place, reason, replacing
@@ -37,17 +38,20 @@ class Pixels(Protocol):
 class Photo:
     """One photo in memory; its arrays are read-only.
 
-    pixels: (H, W, 3) uint8 RGB for the models. 16-bit samples give their high byte, grey is repeated, CMYK is
-        converted without its profile, alpha is left out; RGB stays in the photo's own colour space.
+    pixels: (H, W, 3) uint8 RGB for the models. 16-bit samples give their high byte, or, where they use little of the
+        range, are stretched to `levels`; grey is repeated, CMYK is converted without its profile, alpha is left out;
+        RGB stays in the photo's own colour space.
     native: (H, W) or (H, W, C) upright samples as decoded: bool for 1-bit images, uint8 or uint16.
     mode: "1", "L", "LA", "RGB", "RGBA" or "CMYK"; the depth is that of `native`.
-    meta: EXIF, ICC profile, XMP, resolution and coding of the source.
+    meta: EXIF, ICC profile, XMP, texts, resolution and coding of the source.
+    levels: 16-bit samples that are black and white in `pixels`.
     """
 
     pixels: np.ndarray
     native: np.ndarray
     mode: str
     meta: Metadata = field(default_factory=Metadata)
+    levels: Levels = FULL
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,19 +66,16 @@ class Photo:
     def with_pixels(self, edited: np.ndarray, mask: np.ndarray) -> Photo:
         """This photo with `edited` (H, W, 3) uint8 RGB where `mask` (H, W) bool is true.
 
-        Everything else, alpha included, keeps its samples. An edit v becomes 257 v in 16 bits; in a 1-bit
-        image the nearer of black and white. Raises InputError if a shape or type differs.
+        Everything else keeps its samples. An edit v becomes 257 v in 16 bits, or as much of `levels`; in a 1-bit image
+        the nearer of black and white. Inks are separated as those around the hole are; transparency is continued from
+        there. Raises InputError if a shape or type differs.
         """
         expected = self.pixels.shape
         if edited.shape != expected or edited.dtype != np.uint8:
             raise InputError(f"edit: expected shape {expected}, uint8, got {edited.shape}, {edited.dtype}")
         if mask.shape != expected[:2] or mask.dtype != np.bool_:
             raise InputError(f"mask: expected shape {expected[:2]}, bool, got {mask.shape}, {mask.dtype}")
-        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-        if len(rows) == 0:
-            return self.with_patches([])
-        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return self.with_patches([(part, edited[part], mask[part])])
+        return self.with_patches([(np.s_[0 : mask.shape[0], 0 : mask.shape[1]], edited, mask)])
 
     def with_patches(self, patches: Iterable[tuple[tuple[slice, slice], np.ndarray, np.ndarray]]) -> Photo:
         """This photo with patches put in: rows and columns, colours (h, w, 3) uint8 RGB, and where (h, w) bool they
@@ -82,9 +83,10 @@ class Photo:
         native = self.native.copy()
         for part, colours, mask in patches:
             if mask.any():
-                edited = to_native(colours[mask], self.mode, native.dtype)
-                colour_channels(native, self.mode)[part][mask] = edited
-        return _photo(native, self.mode, self.meta)
+                box = near(mask)
+                edited = repainted(self.native[part][box], colours[box], mask[box], self.mode, self.levels)
+                native[part][mask] = edited if native.ndim == 3 else edited[:, 0]
+        return _photo(native, self.mode, self.meta, self.levels)
 
 
 def load_photo(path: str | os.PathLike[str]) -> Photo:
@@ -195,42 +197,12 @@ def save_photo(photo: Photo, path: str | os.PathLike[str], *, overwrite: bool = 
         encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
 
 
-def _photo(native: np.ndarray, mode: str, meta: Metadata) -> Photo:
+def _photo(native: np.ndarray, mode: str, meta: Metadata, levels: Levels | None = None) -> Photo:
     native.flags.writeable = False
-    pixels = rgb_view(native, mode)
+    levels = levels_of(native, mode) if levels is None else levels
+    pixels = rgb_view(native, mode, levels)
     pixels.flags.writeable = False
-    return Photo(pixels, native, mode, meta)
-
-
-def rgb_view(native: np.ndarray, mode: str) -> np.ndarray:
-    """(H, W, 3) uint8: `native` itself where it is that already."""
-    if native.dtype == np.bool_:
-        native = native.astype(np.uint8) * np.uint8(255)
-    elif native.dtype == np.uint16:
-        native = high_byte(native)
-    if mode == "CMYK":
-        return np.array(pillow_image(native, mode).convert("RGB"))
-    if mode in ("1", "L", "LA"):
-        grey = native[..., 0] if mode == "LA" else native
-        return np.repeat(grey[..., None], 3, axis=2)
-    return native if mode == "RGB" else np.ascontiguousarray(native[..., :3])
-
-
-def colour_channels(native: np.ndarray, mode: str) -> np.ndarray:
-    """View of (H, W, colours) without alpha."""
-    if native.ndim == 2:
-        return native[..., None]
-    return native[..., :-1] if mode in ("LA", "RGBA") else native
-
-
-def to_native(colours: np.ndarray, mode: str, depth: np.dtype) -> np.ndarray:
-    """RGB values (N, 3) uint8 as samples (N, colours) of `mode` and `depth`."""
-    if mode in ("1", "L", "LA", "CMYK"):
-        row = Image.fromarray(colours[None]).convert("CMYK" if mode == "CMYK" else "L")
-        colours = np.asarray(row).reshape(len(colours), -1)
-    if depth == np.bool_:
-        return colours >= 128
-    return colours.astype(np.uint16) * np.uint16(257) if depth == np.uint16 else colours
+    return Photo(pixels, native, mode, meta, levels)
 
 
 def _info(meta: Metadata) -> dict[str, object]:
