@@ -6,6 +6,8 @@ import json
 
 import click
 
+from restore.cli.pipes import read
+
 
 @click.command()
 @click.argument("image", type=click.Path())
@@ -26,12 +28,12 @@ def segment(
     from restore.grounding.instruction import parse
     from restore.images.geometry import mask_box
     from restore.images.mask import save_mask
-    from restore.images.photo import check_output, load_photo
+    from restore.images.photo import check_output
 
     parse(prompt)
     if output is not None:
         check_output(output, overwrite=overwrite)
-    photo = load_photo(image)
+    photo = read(image)
     from restore.edit.choose import check_models, settings_for
 
     settings = settings_for(None, grounder=grounder, device=device)

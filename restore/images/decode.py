@@ -30,6 +30,7 @@ SUFFIXES = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
+USUAL = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 KINDS = "JPEG, PNG, WebP, TIFF or BMP"
 MAX_PIXELS = 178_000_000  # where Pillow itself refuses; its softer warning at half of that is silenced
 _SMALLER = "scale it down first ('inpaint' edits larger TIFFs)"
@@ -66,17 +67,17 @@ class Metadata:
     frames: int = 1  # frames or pages in the file, of which this is one
 
 
-def decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata]:
+def decode(file: IO[bytes], name: str, frame: int | None = None) -> tuple[np.ndarray, str, Metadata]:
     """Upright samples (H, W) or (H, W, C), bool, uint8 or uint16, their mode (see `CHANNELS`) and metadata.
 
-    Of several frames or pages the first is taken, with a warning; so is what a phone puts behind its JPEG (a gain
-    map, a video, a second picture) told of, and neither kept nor claimed.
+    Of several frames or pages the one asked for is taken, from 1, or the first, with a warning; so is what a phone puts
+    behind its JPEG (a gain map, a video, a second picture) told of, and neither kept nor claimed.
     Raises InputError if this is no image, a broken one, one of too many pixels, or of a kind not handled.
     """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of it becomes an error here
-            native, mode, meta, lost = _decode(file, name)
+            native, mode, meta, lost = _decode(file, name, frame or 1)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -91,18 +92,19 @@ def decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: expected a whole {KINDS} image, got a damaged file ({reason})") from error
     if meta.frames > 1:
-        warnings.warn(f"{name}: holds {meta.frames} frames or pages; only the first is used", stacklevel=3)
+        used = "the first" if frame is None else f"number {frame}"
+        warnings.warn(f"{name}: holds {meta.frames} frames or pages; only {used} is used", stacklevel=3)
     if lost:
         warnings.warn(f"{name}: also holds {' and '.join(lost)}; only the picture is used", stacklevel=3)
     return native, mode, meta
 
 
-def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, list[str]]:
-    with _open(file, name) as image:
+def _decode(file: IO[bytes], name: str, frame: int) -> tuple[np.ndarray, str, Metadata, list[str]]:
+    with _open(file, name, frame) as image:
         rawmode = _rawmode(image)
         _check_depth(image, rawmode, name)
         if ";16" in rawmode and not image.mode.startswith("I;16"):
-            native, mode = _decode_deep(file, name, image, rawmode)
+            native, mode = _decode_deep(file, name, frame, image, rawmode)
         else:
             image.load()
             native, mode = samples(image, name)
@@ -134,11 +136,15 @@ def _with_extras(meta: Metadata, image: Image.Image, file: IO[bytes], mode: str)
     return replace(meta, extras=extras, xmp=xmp, frames=frames), sorted(set(lost))
 
 
-def _open(file: IO[bytes], name: str) -> Image.Image:
+def _open(file: IO[bytes], name: str, frame: int) -> Image.Image:
     file.seek(0)
     image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP"))
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name)
+    if frame > 1 and frame > (frames := getattr(image, "n_frames", 1)):
+        raise InputError(f"{name}: expected frame 1 to {frames}, got {frame}")
+    if frame > 1:
+        image.seek(frame - 1)
     return image
 
 
@@ -176,7 +182,7 @@ def _check_depth(image: Image.Image, rawmode: str, name: str) -> None:
         raise InputError(f"{name}: expected interleaved 8- or 16-bit samples, got {found}; convert it first")
 
 
-def _decode_deep(file: IO[bytes], name: str, image: Image.Image, rawmode: str) -> tuple[np.ndarray, str]:
+def _decode_deep(file: IO[bytes], name: str, frame: int, image: Image.Image, rawmode: str) -> tuple[np.ndarray, str]:
     """16-bit colour: Pillow's unpackers keep one byte of a sample; the other byte order yields the other."""
     if rawmode == "LA;16B":  # four bytes a pixel, exactly as 8-bit RGBA: grey high, low, alpha high, low
         grey_alpha = _with_rawmode(image, "RGBA")
@@ -187,7 +193,7 @@ def _decode_deep(file: IO[bytes], name: str, image: Image.Image, rawmode: str) -
     high_is_second = order == "L" or (order == "N" and sys.byteorder == "little")
     native = _with_rawmode(image, f"{layout};16{order}").astype(np.uint16)
     native <<= 8
-    with _open(file, name) as again:
+    with _open(file, name, frame) as again:
         native |= _with_rawmode(again, f"{layout};16{'B' if high_is_second else 'L'}")
     if rawmode.startswith("RGBa"):  # colours stored multiplied by alpha
         alpha = np.maximum(native[..., 3:].astype(np.uint32), 1)
@@ -312,18 +318,34 @@ def _is_lossless_webp(file: IO[bytes]) -> bool:
 def _oriented(meta: Metadata, exif: Image.Exif, size: tuple[int, int]) -> Metadata:
     """`meta` for samples that have been turned upright to `size` (W, H)."""
     orientation = exif.get(ORIENTATION, 1)
-    fixed = Image.Exif()
     if meta.exif:
+        fixed = Image.Exif()
         fixed.load(meta.exif)
         fixed[ORIENTATION] = 1
-        inner = fixed.get_ifd(_EXIF_IFD) if _EXIF_IFD in fixed else {}
-        for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, PixelYDimension
-            if tag in inner:
-                inner[tag] = length
+        meta = replace(meta, exif=_exif_bytes(fixed))
     tables = meta.quantisation
     if orientation in (5, 6, 7, 8):  # rows and columns of the blocks change places too
         tables = tuple(tuple(np.reshape(t, (8, 8)).T.ravel().tolist()) for t in tables)
     # 4:2:2 turned by 90° would be 4:4:0, which Pillow cannot write: keep all the chroma instead.
     subsampling = 0 if orientation in (5, 6, 7, 8) and meta.subsampling == 1 else meta.subsampling
     xmp = re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))\d', rb"\g<1>1", meta.xmp)
-    return replace(meta, exif=_exif_bytes(fixed), xmp=xmp, quantisation=tables, subsampling=subsampling)
+    return with_size(replace(meta, xmp=xmp, quantisation=tables, subsampling=subsampling), size)
+
+
+def with_size(meta: Metadata, size: tuple[int, int]) -> Metadata:
+    """`meta` for a picture of `size` (W, H), in pixels, wherever it says so."""
+    exif = meta.exif
+    if exif:
+        fixed = Image.Exif()
+        fixed.load(exif)
+        inner = fixed.get_ifd(_EXIF_IFD) if _EXIF_IFD in fixed else {}
+        for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, PixelYDimension
+            if tag in inner:
+                inner[tag] = length
+        exif = _exif_bytes(fixed)
+    xmp = meta.xmp
+    for names, length in zip(
+        (rb"exif:PixelXDimension|tiff:ImageWidth", rb"exif:PixelYDimension|tiff:ImageLength"), size, strict=True
+    ):
+        xmp = re.sub(rb"((?:" + names + rb')(?:\s*=\s*["\']|>))\d+', rb"\g<1>%d" % length, xmp)
+    return replace(meta, exif=exif, xmp=xmp)

@@ -22,6 +22,7 @@ from restore.errors import InputError
 from restore.images.decode import CHANNELS, Metadata
 from restore.images.extras import Extra, for_jpeg, for_png, for_tiff, names
 
+_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side; of the others more than fits into memory
 _JPEG_SEGMENT = 65_000  # bytes an EXIF or XMP segment can hold, less its header
 _ZLIB_LEVEL = 4  # a third of the default's time for a twelfth more bytes
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
@@ -31,11 +32,13 @@ _PNG_HEAD = 33  # bytes of a PNG's signature and header
 def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[bytes], name: str) -> None:
     """Write upright samples as `target` (a value of `SUFFIXES`).
 
-    Depth, greys and inks the format lacks are converted; JPEG drops alpha only where it is opaque throughout,
-    else raises InputError. JPEG from JPEG keeps the quantisation tables; WebP is lossless unless the source
-    was lossy.
+    Depth, greys and inks the format lacks are converted; JPEG drops alpha only where it is opaque throughout. JPEG
+    from JPEG keeps the quantisation tables; WebP is lossless unless the source was lossy. Texts and the like without
+    a place in the format are left out, with a warning.
+    Raises InputError as `check_fit` does.
     """
-    fitted, kept = fit(native, mode, target, name)
+    check_fit(native, mode, (native.shape[1], native.shape[0]), target, name)
+    fitted, kept = fit(native, mode, target)
     same_colours = (kept in ("RGB", "RGBA")) == (mode in ("RGB", "RGBA")) and (kept == "CMYK") == (mode == "CMYK")
     if not same_colours:
         meta = replace(meta, icc=b"")  # a profile of another colour space would mislead
@@ -58,16 +61,27 @@ def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[
         warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
 
 
-def fit(native: np.ndarray, mode: str, target: str, name: str) -> tuple[np.ndarray, str]:
+def check_fit(native: np.ndarray, mode: str, size: tuple[int, int], target: str, name: str) -> None:
+    """Raise InputError where `target` holds no picture of `size` (W, H), or not the transparency of these samples."""
+    longest = _LONGEST.get(target, max(size))
+    if max(size) > longest:
+        found = f"{size[0]}×{size[1]}; use .png or .tif"
+        raise InputError(f"{name}: expected sides of at most {longest} pixels for {target}, got {found}")
+    if target == "JPEG" and mode in ("LA", "RGBA") and not _opaque(native):
+        raise InputError(f"{name}: expected a format that keeps transparency, got JPEG; use .png or .webp")
+
+
+def _opaque(native: np.ndarray) -> bool:
+    return bool((native[..., -1] == np.iinfo(native.dtype).max).all())
+
+
+def fit(native: np.ndarray, mode: str, target: str) -> tuple[np.ndarray, str]:
     """Samples and mode that `target` can hold."""
     deep = native.dtype == np.uint16
     if deep and (target not in ("PNG", "TIFF") or (mode == "CMYK" and target == "PNG")):
         native, deep = high_byte(native), False
-    if mode in ("LA", "RGBA") and target in ("JPEG", "BMP"):
-        if (native[..., -1] == 255).all():
-            native, mode = (native[..., 0], "L") if mode == "LA" else (native[..., :3], "RGB")
-        elif target == "JPEG":
-            raise InputError(f"{name}: expected a format that keeps transparency, got JPEG; use .png or .webp")
+    if mode in ("LA", "RGBA") and target in ("JPEG", "BMP") and _opaque(native):
+        native, mode = (native[..., 0], "L") if mode == "LA" else (native[..., :3], "RGB")
     if mode == "CMYK" and target not in ("JPEG", "TIFF"):
         return np.asarray(pillow_image(native, mode).convert("RGB")), "RGB"
     if mode == "1" and target in ("JPEG", "WEBP"):

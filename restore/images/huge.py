@@ -6,16 +6,18 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from PIL import Image
 
 from restore.errors import InputError
 from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
 from restore.images.decode import MAX_PIXELS, ORIENTATION, Metadata, metadata, upright
+from restore.images.encode import check_fit
 from restore.images.files import replacing
 from restore.images.geometry import fitted
 from restore.images.photo import (
@@ -146,7 +148,7 @@ class Crops:
 AnyPhoto = Photo | HugePhoto
 
 
-def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
+def open_photo(path: str | os.PathLike[str], frame: int | None = None) -> AnyPhoto:
     """`load_photo`, but for TIFFs of more than `HUGE` pixels whose tiles can be read one by one.
 
     Raises InputError as `load_photo` does; what cannot be read tile by tile is decoded whole up to
@@ -154,8 +156,8 @@ def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            return load_photo(path)
+        if not path.is_file() or (frame or 1) > 1:
+            return load_photo(path, frame)
         file = path.open("rb")
         try:
             huge = _opened(file, str(path)) if is_tiff(file.read(4)) else None
@@ -163,27 +165,61 @@ def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
             file.close()
             raise
     except OSError:
-        return load_photo(path)
+        return load_photo(path, frame)
     if huge is None:
         file.close()
-        return load_photo(path)
+        return load_photo(path, frame)
     weakref.finalize(huge.tiff, file.close)
     return huge
 
 
-def check_goal(photo: AnyPhoto, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """`check_output` for a photo of any size: a huge one becomes a TIFF again."""
-    kind = check_output(path, overwrite=overwrite)
-    if isinstance(photo, HugePhoto) and kind != "TIFF":
-        raise InputError(f"{path}: expected an output name ending in .tif for so large a photo, got a {kind}'s")
+def check_goal(
+    photo: AnyPhoto,
+    path: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    scale: int = 1,
+    overwrite: bool = False,
+) -> str:
+    """`check_output` for the result of `photo`, enlarged by `scale`: can the format hold it?
+
+    Raises InputError also for sides or transparency that it cannot, for a huge photo that shall not become a TIFF, and
+    where a file of several frames or pages would be overwritten with one of them.
+    """
+    kind = check_output(path, kind=kind, overwrite=overwrite)
+    if photo.meta.frames > 1 and (frames := _frames(path)) > 1:
+        raise InputError(f"{path}: expected a new file name, got a file of {frames} frames or pages that would be lost")
+    check_kind(photo, kind, str(path), scale=scale)
+    return kind
 
 
-def save_any(photo: AnyPhoto, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """`save_photo` for photos of any size."""
+def check_kind(photo: AnyPhoto, kind: str, name: str, *, scale: int = 1) -> None:
+    """Raise InputError where the format `kind` cannot hold `photo`, enlarged by `scale`."""
+    if isinstance(photo, Photo):
+        check_fit(photo.native, photo.mode, (photo.size[0] * scale, photo.size[1] * scale), kind, name)
+    elif kind != "TIFF":
+        raise InputError(f"{name}: expected an output name ending in .tif for so large a photo, got a {kind}'s")
+
+
+def _frames(path: str | os.PathLike[str]) -> int:
+    """How many frames or pages the file holds; 1 where there is none or it is no picture."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            return getattr(image, "n_frames", 1)
+    except Exception:  # on broken files Pillow's readers raise almost anything
+        return 1
+
+
+def save_any(
+    photo: AnyPhoto, path: str | os.PathLike[str], *, kind: str | None = None, overwrite: bool = False
+) -> None:
+    """`save_photo` for photos of any size. Raises InputError as `check_goal` does."""
+    kind = check_goal(photo, path, kind=kind, overwrite=overwrite)
     if isinstance(photo, HugePhoto):
         photo.save(path, overwrite=overwrite)
     else:
-        save_photo(photo, path, overwrite=overwrite)
+        save_photo(photo, path, kind=kind, overwrite=overwrite)
 
 
 def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
@@ -192,7 +228,7 @@ def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as for `decode.decode`
             image = read_header(file)
-            meta, frames, pixels = metadata(image), image.n_frames, image.width * image.height
+            meta, pixels = replace(metadata(image), frames=image.n_frames), image.width * image.height
     except Exception:  # on broken files Pillow's readers raise almost anything
         return None
     if pixels <= HUGE:
@@ -203,8 +239,8 @@ def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
         if pixels <= MAX_PIXELS:
             return None
         raise
-    if frames > 1:
-        warnings.warn(f"{name}: holds {frames} frames or pages; only the first is used", stacklevel=4)
+    if meta.frames > 1:
+        warnings.warn(f"{name}: holds {meta.frames} frames or pages; only the first is used", stacklevel=4)
     return HugePhoto(TiledTiff(file, layout, name), meta, image.getexif().get(ORIENTATION, 1))
 
 

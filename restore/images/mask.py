@@ -22,7 +22,7 @@ from restore.images.photo import Photo, check_output, photo_from_array
 from restore.images.png_rows import bright_rows, png_size
 
 MOST = 0.5  # share of the photo above which a mask may be the wrong way round, or leaves too little to go by
-PHOTO = 0.15  # share of uneven pixels from which a picture is no mask; of 500 photos 496 have more, masks hardly any
+PHOTO = 0.15  # share of uneven pixels from which a picture is no mask but, 97 times of 100, a photo
 PLAIN = 0.4  # share of black and white pixels from which it is one all the same: soft edges, compressed
 
 AnyMask = Any  # a path, a Pillow image or an array: see `load_mask`

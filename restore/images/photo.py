@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
 from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
-from restore.images.decode import KINDS, SUFFIXES, Metadata, decode, metadata, samples
+from restore.images.decode import KINDS, SUFFIXES, USUAL, Metadata, decode, metadata, samples
 from restore.images.encode import encode, high_byte, pillow_image
 from restore.images.files import check_place, reason, replacing
 
@@ -89,10 +89,11 @@ class Photo:
         return _photo(native, self.mode, self.meta, self.levels)
 
 
-def load_photo(path: str | os.PathLike[str]) -> Photo:
-    """Photo from a JPEG, PNG, WebP, TIFF or BMP file, its EXIF orientation applied.
+def load_photo(path: str | os.PathLike[str], frame: int | None = None) -> Photo:
+    """Photo from a JPEG, PNG, WebP, TIFF or BMP file, whatever its name, its EXIF orientation applied.
 
-    Palettes become RGB or RGBA. Of an animation or several pages only the first is read, with a UserWarning.
+    Palettes become RGB or RGBA. Of an animation or several pages only `frame` is read, from 1, or the first, with a
+    UserWarning.
     Raises InputError if the file is missing, unreadable, damaged, no such image or over `decode.MAX_PIXELS`.
     """
     path = Path(path)
@@ -103,14 +104,18 @@ def load_photo(path: str | os.PathLike[str]) -> Photo:
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path}: expected a {KINDS} image, got an empty file")
-            native, mode, meta = decode(file, str(path))
+            return read_photo(file, str(path), frame)
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected an image file, found nothing there; check the path") from error
     except InputError:
         raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a readable image file, got: {reason(error)}") from error
-    return _photo(native, mode, meta)
+
+
+def read_photo(file: IO[bytes], name: str, frame: int | None = None) -> Photo:
+    """`load_photo` from an open file that can be sought in; `name` is what messages call it."""
+    return _photo(*decode(file, name, frame))
 
 
 def photo_from_array(array: np.ndarray | Image.Image) -> Photo:
@@ -163,20 +168,26 @@ def to_kind(photo: Photo, like: ImageLike) -> Image.Image | np.ndarray:
     return image
 
 
-def default_output(path: str | os.PathLike[str]) -> Path:
-    """Where the result for `path` goes unless told: photo.jpg → photo.restored.jpg, beside it."""
+def default_output(path: str | os.PathLike[str], kind: str | None = None) -> Path:
+    """Where the result for `path` goes unless told: photo.jpg → photo.restored.jpg, beside it.
+
+    kind: the format of its content, which is written whatever the name says: download → download.restored.jpg.
+    """
     path = Path(path)
-    return path.with_name(f"{path.stem}.restored{path.suffix}")
+    known = SUFFIXES.get(path.suffix.lower())
+    if kind is None or known == kind:
+        return path.with_name(f"{path.stem}.restored{path.suffix}")
+    return path.with_name(f"{path.stem if known else path.name}.restored{USUAL[kind]}")
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> str:
-    """Format (a value of `decode.SUFFIXES`) of a result at `path`, checked before any work is done.
+def check_output(path: str | os.PathLike[str], *, kind: str | None = None, overwrite: bool = False) -> str:
+    """Format (a value of `decode.SUFFIXES`) of a result at `path`, checked before any work is done; `kind` if given.
 
     Raises InputError for an unknown suffix, a missing or unwritable folder, and an existing file unless
     `overwrite`.
     """
     path = Path(path)
-    kind = SUFFIXES.get(path.suffix.lower())
+    kind = kind or SUFFIXES.get(path.suffix.lower())
     if kind is None:
         known, found = ", ".join(sorted(SUFFIXES)), path.suffix or "no suffix"
         raise InputError(f"{path}: expected an output name ending in one of {known}, got {found}")
@@ -184,15 +195,15 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> st
     return kind
 
 
-def save_photo(photo: Photo, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write `photo` to `path`, whose suffix names the format; whole or not at all.
+def save_photo(photo: Photo, path: str | os.PathLike[str], *, kind: str | None = None, overwrite: bool = False) -> None:
+    """Write `photo` to `path` in the format `kind`, or that its suffix names; whole or not at all.
 
     PNG, TIFF, BMP and WebP (from a lossless source) keep all samples. JPEG from JPEG keeps the source's
     quantisation tables. Formats without 16 bits, CMYK or 1 bit get the nearest they hold; transparency is
     never dropped silently.
     Raises InputError as `check_output` does, and if the format cannot hold the photo or the disk refuses.
     """
-    kind = check_output(path, overwrite=overwrite)
+    kind = check_output(path, kind=kind, overwrite=overwrite)
     with replacing(path, what=f"{kind} file", overwrite=overwrite) as file:
         encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
 
