@@ -9,14 +9,16 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from restore.errors import InputError
 from restore.images.decode import CHANNELS, Metadata
@@ -26,6 +28,7 @@ _LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side; of the others m
 _JPEG_SEGMENT = 65_000  # bytes an EXIF or XMP segment can hold, less its header
 _ZLIB_LEVEL = 4  # a third of the default's time for a twelfth more bytes
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_BUFFER = threading.Lock()
 _PNG_HEAD = 33  # bytes of a PNG's signature and header
 
 
@@ -47,7 +50,8 @@ def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[
         _write_png(file, fitted, kept, meta, chunks)
     elif target == "JPEG":
         segments, lost = for_jpeg(meta.extras)
-        pillow_image(fitted, kept).save(file, format=target, extra=segments, **_options(meta, target))
+        with _room_for(fitted):
+            pillow_image(fitted, kept).save(file, format=target, extra=segments, **_options(meta, target))
     elif target == "TIFF":
         lost = for_tiff(meta.extras)[1]
         _write_tiff(file, fitted, kept, meta)
@@ -141,6 +145,18 @@ def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
     if xmp:
         text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
     return text
+
+
+@contextmanager
+def _room_for(native: np.ndarray) -> Iterator[None]:
+    """Let Pillow's buffer hold the JPEG of any picture: its own guess is too small for noise, and the encoder fails."""
+    with _BUFFER:
+        before = ImageFile.MAXBLOCK
+        ImageFile.MAXBLOCK = max(before, 2 * native.nbytes + 2**20)
+        try:
+            yield
+        finally:
+            ImageFile.MAXBLOCK = before
 
 
 def _write_png(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, chunks: list[Extra]) -> None:

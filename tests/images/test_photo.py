@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -685,3 +686,12 @@ def test_import_is_light() -> None:
     code = "import sys, restore.images.mask; print(any(m in sys.modules for m in ('torch', 'cv2', 'scipy')))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_noise_fits_into_a_jpeg(progressive: bool, tmp_path: Path) -> None:
+    noisy = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "a.png")
+    photo = load_photo(tmp_path / "a.png")
+    save_photo(replace(photo, meta=replace(photo.meta, progressive=progressive)), tmp_path / "b.jpg")
+    assert load_photo(tmp_path / "b.jpg").size == (800, 600)
