@@ -63,8 +63,10 @@ class Curves:
                 axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", label=name)
             axes.set(title=title, xlabel="samples")
             axes.legend()
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=100)
         with replacing(self.picture, what="picture", overwrite=True) as file:
-            figure.savefig(file, format="png", dpi=100)
+            file.write(drawn.getbuffer())
 
     def _replace(self, rows: list[list[str]]) -> None:
         text = io.StringIO()

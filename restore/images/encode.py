@@ -13,7 +13,6 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, Any
 
@@ -50,8 +49,7 @@ def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[
         _write_png(file, fitted, kept, meta, chunks)
     elif target == "JPEG":
         segments, lost = for_jpeg(meta.extras)
-        with _room_for(fitted):
-            pillow_image(fitted, kept).save(file, format=target, extra=segments, **_options(meta, target))
+        file.write(_coded(fitted, kept, target, extra=segments, **_options(meta, target)))
     elif target == "TIFF":
         lost = for_tiff(meta.extras)[1]
         _write_tiff(file, fitted, kept, meta)
@@ -60,7 +58,7 @@ def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[
         if target == "BMP" and kept == "RGBA":
             _write_bmp32(file, fitted, meta)
         else:
-            pillow_image(fitted, kept).save(file, format=target, **_options(meta, target))
+            file.write(_coded(fitted, kept, target, **_options(meta, target)))
     if lost:
         warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
 
@@ -147,16 +145,21 @@ def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
     return text
 
 
-@contextmanager
-def _room_for(native: np.ndarray) -> Iterator[None]:
-    """Let Pillow's buffer hold the JPEG of any picture: its own guess is too small for noise, and the encoder fails."""
+def _coded(native: np.ndarray, mode: str, target: str, **options: Any) -> memoryview:
+    """What Pillow makes of 8-bit or 1-bit samples.
+
+    Into memory: Pillow takes a write that a full disk cuts short for done. Its buffer has to hold the whole of a JPEG,
+    and its own guess is too small for noise.
+    """
+    file = io.BytesIO()
     with _BUFFER:
         before = ImageFile.MAXBLOCK
         ImageFile.MAXBLOCK = max(before, 2 * native.nbytes + 2**20)
         try:
-            yield
+            pillow_image(native, mode).save(file, format=target, **options)
         finally:
             ImageFile.MAXBLOCK = before
+    return file.getbuffer()
 
 
 def _write_png(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, chunks: list[Extra]) -> None:
@@ -164,9 +167,7 @@ def _write_png(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, c
     if native.dtype == np.uint16:
         _write_png16(file, native, mode, meta, chunks)
         return
-    buffer = io.BytesIO()
-    pillow_image(native, mode).save(buffer, format="PNG", **_options(meta, "PNG"))
-    content = buffer.getbuffer()
+    content = _coded(native, mode, "PNG", **_options(meta, "PNG"))
     file.write(content[:_PNG_HEAD])
     _write_chunks(file, chunks)
     file.write(content[_PNG_HEAD:])

@@ -695,3 +695,32 @@ def test_noise_fits_into_a_jpeg(progressive: bool, tmp_path: Path) -> None:
     photo = load_photo(tmp_path / "a.png")
     save_photo(replace(photo, meta=replace(photo.meta, progressive=progressive)), tmp_path / "b.jpg")
     assert load_photo(tmp_path / "b.jpg").size == (800, 600)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from restore.errors import InputError
+from restore.images.photo import load_photo, save_photo
+photo = load_photo(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    save_photo(photo, sys.argv[2], overwrite=True)
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes to stand for a full disk")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp"])
+def test_a_disk_that_fills_up_leaves_the_old_file(suffix: str, tmp_path: Path) -> None:
+    noisy = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "in.png")
+    goal = tmp_path / f"out{suffix}"
+    goal.write_bytes(b"old")
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "in.png"), str(goal)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "expected to write a" in told.stdout
+    assert "File too large" in told.stdout
+    assert goal.read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["in.png", goal.name]
