@@ -41,7 +41,7 @@ from PIL import Image, PngImagePlugin
 
 from restore.errors import InputError
 from restore.images.colours import FULL
-from restore.images.decode import MAX_PIXELS
+from restore.images.limits import MAX_PIXELS
 from restore.images.photo import load_photo
 
 LIMIT = 60  # seconds

@@ -12,16 +12,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from restore.edit.area import Outcome, areas_of, edited
-from restore.edit.choose import check_instruction, check_models, default_settings, open_filler, open_finder, open_judge
+from restore.edit.choose import Models, default_settings, models_for, open_filler, open_finder, open_judge
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler
 from restore.edit.find import Region, RegionFinder, find_region
 from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
 from restore.edit.presence import Presence
+from restore.edit.request import Request, to_inpaint, to_refine
 from restore.edit.run import RETRIES, AnyJudge, OnPass, OnStep, Run
 from restore.enhancement.record import Degradation
 from restore.enhancement.task import OnPass as OnEnhancePass
@@ -32,10 +34,13 @@ from restore.features.lite0 import Lite0, trained_lite0
 from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.grounder import Grounder
 from restore.grounding.instruction import parse
-from restore.images.huge import AnyPhoto, HugePhoto
 from restore.images.inputs import AnyImage, any_photo_of, photo_of
 from restore.images.mask import AnyMask, check_point, load_mask
 from restore.measure.assessor import Assessor
+from restore.measure.bench import OnStep as OnPicture
+from restore.measure.comparing import compared
+from restore.measure.options import CompareOptions, RankOptions
+from restore.measure.ranking import ranked
 from restore.pipelines.fill.builtin import BuiltinPipeline
 from restore.pipelines.networks.coord import CoordNet
 from restore.pipelines.networks.draft import DraftNet
@@ -43,7 +48,7 @@ from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
 from restore.pipelines.restoration.plans import Sampling
 from restore.quality.judges.judge import Judge
-from restore.results import Assessment, EnhanceResult, InpaintResult, Segmentation
+from restore.results import Assessment, CompareResult, EnhanceResult, InpaintResult, RankResult, Segmentation
 from restore.settings import Settings, device_named
 from restore.weights.store import load_weights
 
@@ -54,10 +59,20 @@ class Engine:
     Raises ModelUnavailableError for an unknown model or a device that is not there.
     """
 
-    def __init__(self, model: str | None = None, device: str | None = None, settings: Settings | None = None) -> None:
-        settings = settings or default_settings(model or "builtin")
-        self.settings = settings.updated(model=model, device=device)
-        check_models(self.settings)
+    def __init__(
+        self,
+        model: str | None = None,
+        device: str | None = None,
+        settings: Settings | None = None,
+        models: Models | None = None,
+    ) -> None:
+        """models: what `models_for` found, in place of the others."""
+        if models is None:
+            settings = settings or default_settings(model or "builtin")
+            models = models_for(settings.updated(model=model, device=device))
+        self.models, self.settings = models, models.settings
+        if self.settings.offline:
+            os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries yet to be imported; nothing here asks the network
         self.device = device_named(self.settings.device)
 
     @cached_property
@@ -71,12 +86,12 @@ class Engine:
     @cached_property
     def _finder(self) -> RegionFinder:
         embedded, copies = EmbeddedFinder(self._grounder), self.settings.model == "builtin"
-        return RegionFinder(self._grounder, open_finder(self.settings.grounder, self.device, embedded), copies=copies)
+        return RegionFinder(self._grounder, open_finder(self.models, self.device, embedded), copies=copies)
 
     @cached_property
     def _judge(self) -> AnyJudge:
         judge = Judge(load_weights("judge"), self._lite0, self.device, self._pipeline.expectation)
-        return open_judge(self.settings.judge, self.device, judge)
+        return open_judge(self.models, self.device, judge)
 
     @cached_property
     def _assessor(self) -> Assessor:
@@ -84,7 +99,7 @@ class Engine:
 
     @cached_property
     def _filler(self) -> Filler:
-        return open_filler(self.settings, self.device, lambda: BuiltinFiller(self._pipeline))
+        return open_filler(self.models, self.device, lambda: BuiltinFiller(self._pipeline))
 
     @cached_property
     def _instructor(self) -> Instructor:
@@ -134,22 +149,32 @@ class Engine:
         `on_pass(record)` and `on_step(done, total)` may return False to stop. Raises InputError,
         ObjectNotFoundError, ModelUnavailableError, Cancelled.
         """
-        started = time.perf_counter()
         settings = self.settings.updated(
             seed=seed, passes=passes, par=par, candidates=candidates, steps=steps, shape_precision=shape_precision
         )
-        if prompt is not None:
-            check_instruction(settings.model, parse(prompt))
-        photo = any_photo_of(image)
+        request = to_inpaint(settings.model, any_photo_of(image), prompt, mask, box, point, like=image)
+        return self.inpainted(request, settings, draft=draft, on_pass=on_pass, on_step=on_step)
+
+    def inpainted(
+        self,
+        request: Request,
+        settings: Settings | None = None,
+        *,
+        draft: bool = False,
+        on_pass: OnPass | None = None,
+        on_step: OnStep | None = None,
+    ) -> InpaintResult:
+        """`inpaint` of what was checked already."""
+        started, settings = time.perf_counter(), settings or self.settings
         if draft:
             settings = settings.updated(passes=1, candidates=1)
         instructed = settings.model == "instruct"
         find = self._instructor.find if instructed else partial(self._finder.find, copies=not draft)
-        region = find_region(find, photo, prompt, mask, box, point)
+        region = find_region(find, request)
         filler = DraftFiller(self._pipeline, self._painter) if draft else self._filler_for(region)
-        run = Run(photo, region, filler, self._judge, settings, on_pass, on_step)
+        run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step)
         outcome, told = run.made_sure(self._finder.finder, retries=0 if draft else RETRIES)
-        return self._result(photo, region, outcome, settings, started, image, told)
+        return self._result(request, region, outcome, settings, started, told)
 
     def refine(
         self,
@@ -169,18 +194,26 @@ class Engine:
         The loop of `inpaint`, started from the picture as it is (pass 0). A picture without
         artifacts comes back unchanged, with stop "threshold". Raises as `inpaint` does.
         """
-        started = time.perf_counter()
         settings = self.settings.updated(seed=seed, passes=passes, par=par, candidates=candidates, steps=steps)
-        photo = any_photo_of(image)
-        if mask is None and isinstance(photo, HugePhoto):
-            raise InputError("expected a mask that says where to look in so large a photo, got none; give one")
-        hole = self._judge(photo.pixels).artifacts if mask is None else load_mask(mask, photo.size)
-        region = Region(hole, "artifacts" if mask is None else "mask")
-        areas = [
-            replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(photo.pixels, hole, self._filler.side)
-        ]
-        outcome = Run(photo, region, self._filler, self._judge, settings, on_pass, on_step).repaired(areas)
-        return self._result(photo, region, outcome, settings, started, image)
+        request = to_refine(any_photo_of(image), mask, like=image)
+        return self.refined(request, settings, on_pass=on_pass, on_step=on_step)
+
+    def refined(
+        self,
+        request: Request,
+        settings: Settings | None = None,
+        *,
+        on_pass: OnPass | None = None,
+        on_step: OnStep | None = None,
+    ) -> InpaintResult:
+        """`refine` of what was checked already."""
+        started, settings = time.perf_counter(), settings or self.settings
+        pixels, given = request.photo.pixels, request.given
+        hole = self._judge(pixels).artifacts if given is None else given
+        region = Region(hole, "artifacts" if given is None else "mask")
+        areas = [replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(pixels, hole, self._filler.side)]
+        outcome = Run(request.photo, region, self._filler, self._judge, settings, on_pass, on_step).repaired(areas)
+        return self._result(request, region, outcome, settings, started)
 
     def segment(
         self, image: AnyImage, *, prompt: str | None = None, point: Sequence[int] | None = None
@@ -220,19 +253,18 @@ class Engine:
 
     def _result(
         self,
-        photo: AnyPhoto,
+        request: Request,
         region: Region,
         outcome: Outcome,
         settings: Settings,
         started: float,
-        like: Any,
         told: Presence | None = None,
     ) -> InpaintResult:
-        result = edited(photo, outcome.areas, region.hole)
+        result = edited(request.photo, outcome.areas, region.hole)
         seconds = time.perf_counter() - started
         return InpaintResult(
             result,
-            photo,
+            request.photo,
             region.hole,
             region.source,
             outcome.passes,
@@ -240,7 +272,7 @@ class Engine:
             settings,
             str(self.device),
             seconds,
-            like,
+            request.like,
             outcome,
             told,
         )
@@ -269,6 +301,33 @@ def segment(image: AnyImage, *, prompt: str | None = None, point: Sequence[int] 
 def assess(image: AnyImage, *, mask: AnyMask = None, reference: AnyImage | None = None) -> Assessment:
     """`Engine.assess` on an engine that is kept for the next call."""
     return _engine(None, None).assess(image, mask=mask, reference=reference)
+
+
+def rank(
+    folder: str | os.PathLike[str], options: RankOptions | None = None, *, on_step: OnPicture | None = None
+) -> RankResult:
+    """The pictures in `folder` in order, best first, and which of them to keep.
+
+    `on_step(done, total)` hears of every picture, and may return False to stop. Pictures that cannot be measured are
+    left out and listed in `failed`. Sets torch to one thread per operation. Raises InputError,
+    ModelUnavailableError, Cancelled.
+    """
+    return RankResult(**vars(ranked(Path(folder), options or RankOptions(), on_step)))
+
+
+def compare(
+    *folders: str | os.PathLike[str],
+    reference: str | os.PathLike[str],
+    options: CompareOptions | None = None,
+    on_step: OnPicture | None = None,
+) -> CompareResult:
+    """Sets of pictures against a reference set and against each other: does one differ, and by how much?
+
+    Pictures of one name in several folders belong together. `on_step(done, total)` hears of every picture and of every
+    set that was scored, and may return False to stop. Raises and behaves as `rank`.
+    """
+    roots = [Path(folder) for folder in folders]
+    return CompareResult(**vars(compared(roots, Path(reference), options or CompareOptions(), on_step)))
 
 
 def enhance(

@@ -17,6 +17,8 @@ from restore.errors import InputError
 from restore.grounding.grounder import Instance
 from restore.images.huge import HugePhoto, save_any
 from restore.images.photo import to_kind
+from restore.measure.comparing import Comparison
+from restore.measure.ranking import Ranking
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,25 @@ class EnhanceResult(EnhanceRecord):
         from restore.reports.enhance import write_enhance_report
 
         write_enhance_report(self, Path(path), overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class RankResult(Ranking):
+    """What `rank` returns."""
+
+    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write one self-contained HTML page about this ranking."""
+        from restore.reports.measured import write_ranking
+
+        write_ranking(self, Path(path), overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class CompareResult(Comparison):
+    """What `compare` returns."""
+
+    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write one self-contained HTML page about this comparison."""
+        from restore.reports.measured import write_comparison
+
+        write_comparison(self, Path(path), overwrite=overwrite)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from restore.errors import InputError, ModelUnavailableError
 
 if TYPE_CHECKING:
     import torch
 
+EMBEDDED = ("builtin", "instruct")  # models that come with the package
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -74,6 +73,8 @@ def load_settings(path: str | Path | None, **changes: Any) -> dict[str, Any]:
 
 def load_mapping(path: str | Path, known: list[str]) -> dict[str, Any]:
     """A YAML mapping whose keys are all `known`. Raises InputError."""
+    import yaml
+
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:

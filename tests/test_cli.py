@@ -175,26 +175,38 @@ def test_refine_and_assess(photo, mask, scene, hole, tmp_path):
 
 def test_help_is_quick_and_imports_nothing_heavy():
     code = (
-        "import sys, restore.cli as c\n"
+        "import sys, time, restore.cli as c\n"
         "try: c.main(['inpaint', '--help'])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'diffusers', 'cv2', 'scipy') if m in sys.modules])"
+        "print(time.process_time())\n"
+        "print([m for m in ('torch', 'diffusers', 'numpy', 'cv2', 'scipy', 'jinja2') if m in sys.modules])"
     )
-    begun = time.perf_counter()
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert out.stdout.strip().endswith("[]")
+    *_, seconds, heavy = out.stdout.strip().splitlines()
+    assert heavy == "[]"
+    assert float(seconds) < 1  # of processor time, which others on the machine do not take: about 0.1
     assert "restore inpaint photo.jpg" in out.stdout
-    assert time.perf_counter() - begun < 2  # 0.5 s on an idle machine; tests share theirs
 
 
-def _wait_for_handler(process):
+def _wait_for_handler(process: subprocess.Popen[str]) -> None:
     """Until Python catches the signal: before that it dies of it like any process. Linux tells; elsewhere a guess."""
-    status = Path(f"/proc/{process.pid}/status")
+    status, deadline = Path(f"/proc/{process.pid}/status"), time.monotonic() + 60
     bit = 1 << (signal.SIGINT - 1)
     while status.exists() and not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) & bit:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
+@pytest.fixture
+def _heard():
+    """A background shell has its children ignore SIGINT, and they theirs; a handler here makes it the default there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heard")
 @pytest.mark.parametrize("after", [0.25, 3])
 def test_interrupting_exits_130_and_leaves_nothing(tmp_path, after):
     """Ctrl-C while libraries load and while the engine works, as far as the machine's speed lets one choose."""
@@ -203,10 +215,13 @@ def test_interrupting_exits_130_and_leaves_nothing(tmp_path, after):
     command = [sys.executable, "-m", "restore", "inpaint", str(photo), "--box", "200,200,300,200", "--passes", "50",
                "--par", "0", "--candidates", "6"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    _wait_for_handler(process)
-    time.sleep(after)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        _wait_for_handler(process)
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert stderr.strip().splitlines()[-1].startswith("restore: interrupted")
     assert "Traceback" not in stderr

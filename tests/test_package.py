@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import grimp
 import pytest
 
 from restore.errors import ModelUnavailableError
@@ -89,3 +91,18 @@ def test_the_builtin_path_does_not_import_hub_libraries():
     code = f"import sys, restore.api; print([m for m in {hubs} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_rooms_import_what_contributing_says():
+    """Its table against the sources; who may stand above whom is import-linter's."""
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Rules")[0]
+    rows = re.findall(r"^\| `(?:restore/)?(\w+)/` \|.*\| ?(.*?) ?\|$", table, re.M)
+    allowed = {room: {name for name in re.split(r",\s*", cell) if name} for room, cell in rows}
+    graph = grimp.build_graph("restore")
+    for room in sorted(
+        p.name for p in (ROOT / "restore").iterdir() if p.is_dir() and p.name not in ("__pycache__", "configs")
+    ):
+        modules = {f"restore.{room}"} | graph.find_descendants(f"restore.{room}")
+        found = {i.split(".")[1] for m in modules for i in graph.find_modules_directly_imported_by(m) if "." in i}
+        if "everything" not in allowed[room]:
+            assert found - {room, "images", "settings", "errors"} <= allowed[room], room

@@ -10,23 +10,19 @@ import click
 from restore.cli.measuring import (
     check_outputs,
     finish,
+    measure_options,
     measuring_options,
-    open_assessor,
-    open_memory,
     print_json,
-    reference_records,
-    run_over,
-    split,
+    progress,
+    tell_failed,
     write_csv,
-    write_html,
 )
+from restore.measure.options import MeasureOptions
 
 if TYPE_CHECKING:
-    from restore.measure.assessor import Assessor
     from restore.measure.pictures import Item
 
 SCHEMA = "restore.assess/1"
-LEAST_REFERENCES = 8  # pictures that GIQA needs to know what the reference set looks like
 
 
 @click.command()
@@ -50,8 +46,8 @@ def assess(
     """
     from restore.measure.files import find_images, partner
     from restore.measure.pictures import Item
-    from restore.measure.summary import add_giqa, row_of, summary_of
 
+    chosen = MeasureOptions(**measure_options(options))
     check_outputs(options)
     found = find_images([Path(image) for image in images])
     alone = len(found) == 1
@@ -59,19 +55,30 @@ def assess(
     items = [
         Item(path, partner(path, masks, "mask", alone), partner(path, references, "reference", alone)) for path in found
     ]
-    _check_pairs(items, masks, references)
-    assessor, memory = open_assessor(options), open_memory(options)
-    records, failed = split(run_over(items, assessor, memory, options, features=_is_set(references)))
+    likeness = _set_in(references)
+    _check_pairs(items, masks, references, is_set=bool(likeness))
+    from restore.measure.bench import Bench, split
+    from restore.measure.summary import add_giqa, row_of, summary_of
+
+    with progress() as on_step:
+        bench = Bench(chosen, len(items) + len(likeness), on_step)
+        measured = bench.measure([*items, *likeness], features=bool(likeness))
+    records, failed = split(measured[: len(items)])
+    tell_failed(failed)
     rows = [row_of(record) for record in records]
-    if references is not None and _is_set(references):
-        add_giqa(rows, records, reference_records(references, assessor, memory, options))
+    if likeness:
+        real, missing = split(measured[len(items) :])
+        tell_failed(missing)
+        add_giqa(rows, records, real)
     summary = summary_of(rows)
-    write_csv(options["csv_file"], rows, options["overwrite"])
     report = {"schema": SCHEMA, "images": rows, "failed": failed, "summary": summary}
     if alone:
         report = {key: value for key, value in rows[0].items() if key != "image"} | report
+    write_csv(options["csv_file"], rows, options["overwrite"])
     if options["html_file"] is not None:
-        _write_page(options, rows, summary, failed, report, assessor, items)
+        from restore.reports.measured import write_assessment
+
+        write_assessment(report, bench.judging(items), Path(options["html_file"]), overwrite=options["overwrite"])
     if options["as_json"]:
         print_json(report)
     else:
@@ -79,7 +86,7 @@ def assess(
     finish(ctx, failed)
 
 
-def _check_pairs(items: list[Item], masks: Path | None, references: Path | None) -> None:
+def _check_pairs(items: list[Item], masks: Path | None, references: Path | None, *, is_set: bool) -> None:
     """Nothing that was given may go unused without a word."""
     from restore.errors import InputError
 
@@ -90,44 +97,23 @@ def _check_pairs(items: list[Item], masks: Path | None, references: Path | None)
         missing = sum(path is None for path in found)
         if folder is None or missing == 0:
             continue
-        if missing == len(items) and not (kind == "reference" and _is_set(folder)):
+        if missing == len(items) and not (kind == "reference" and is_set):
             raise InputError(
                 f"{folder}: expected a {kind} named like {items[0].image.name}, found none for any picture"
             )
         click.echo(f"restore: {missing} of {len(items)} pictures have no {kind} of their name in {folder}", err=True)
 
 
-def _is_set(references: Path | None) -> bool:
-    """Are these enough pictures to be a set, not only truths?"""
+def _set_in(references: Path | None) -> list[Item]:
+    """The pictures of a folder of references that are enough to be a set, not only truths; else none."""
+    from restore.measure.bench import LEAST_REFERENCES
     from restore.measure.files import find_images
+    from restore.measure.pictures import Item
 
-    return references is not None and references.is_dir() and len(find_images([references])) >= LEAST_REFERENCES
-
-
-def _write_page(
-    options: dict[str, Any],
-    rows: list[dict[str, Any]],
-    summary: dict[str, Any],
-    failed: list[dict[str, str]],
-    report: dict[str, Any],
-    assessor: Assessor,
-    items: list[Item],
-) -> None:
-    from restore.reports.suite import Page, number
-
-    worst = min(rows, key=lambda row: row["quality"])
-    page = Page(
-        title=f"Quality of {len(rows)} picture{'s' * (len(rows) != 1)}",
-        verdict=f"Mean quality {number(summary['quality']['mean'])} of 100, worst {number(worst['quality'])} "
-        f"({Path(worst['image']).name}); artifacts cover {100 * summary['par_image']['mean']:.2g} % of the pixels.",
-        rows=rows,
-        summary=summary,
-        order="quality",
-        facts={"Pictures": str(len(rows)), "Left out": str(len(failed))},
-        notes=[f"Left out: {entry['error']}" for entry in failed],
-        data={"json": report},
-    )
-    write_html(page, options, assessor, items)
+    if references is None or not references.is_dir():
+        return []
+    found = find_images([references])
+    return [Item(path) for path in found] if len(found) >= LEAST_REFERENCES else []
 
 
 def _print(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from restore.errors import Cancelled
+from restore.settings import DEVICES, Settings
+from restore.training.dataset.options import BuildOptions, RemovalOptions
 
 
 @click.group()
@@ -22,29 +24,23 @@ def dataset() -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the data set; made if absent.")
 @click.option("--images", type=click.Path(path_type=Path), help="Photos of a JSON file. [default: beside it]")
 @click.option("--limit", type=click.IntRange(1), help="Stop at this many triplets. [default: all there are]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same data set.")
-@click.option("--passes", type=click.IntRange(1), default=2, show_default=True, help="Most passes over a hole.")
-@click.option("--candidates", type=click.IntRange(1), default=2, show_default=True, help="Fills per pass.")
-@click.option(
-    "--par",
-    type=click.FloatRange(0, 1),
-    default=0.05,
-    show_default=True,
-    help="Keep removals of which at most this share of the hole looks wrong.",
-)
-@click.option("--per-photo", type=click.IntRange(1), default=2, show_default=True, help="Most removals from one photo.")
-@click.option(
-    "--irrelevant",
-    type=click.FloatRange(0, 0.9),
-    default=0.2,
-    show_default=True,
-    help="Share of instructions about what is not in the photo; their target is the source.",
-)
-@click.option(
-    "--short-side", type=click.IntRange(64), default=512, show_default=True, help="Larger photos are reduced, pixels."
-)
-@click.option("--shard-size", type=click.IntRange(1), default=1000, show_default=True, help="Triplets per tar.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=RemovalOptions.seed, show_default=True,
+              help="Same seed, same data set.")  # fmt: skip
+@click.option("--passes", type=click.IntRange(1), default=RemovalOptions.passes, show_default=True,
+              help="Most passes over a hole.")  # fmt: skip
+@click.option("--candidates", type=click.IntRange(1), default=RemovalOptions.candidates, show_default=True,
+              help="Fills per pass.")  # fmt: skip
+@click.option("--par", type=click.FloatRange(0, 1), default=RemovalOptions.par, show_default=True,
+              help="Keep removals of which at most this share of the hole looks wrong.")  # fmt: skip
+@click.option("--per-photo", type=click.IntRange(1), default=BuildOptions.per_photo, show_default=True,
+              help="Most removals from one photo.")  # fmt: skip
+@click.option("--irrelevant", type=click.FloatRange(0, 0.9), default=BuildOptions.irrelevant, show_default=True,
+              help="Share of instructions about what is not in the photo; their target is the source.")  # fmt: skip
+@click.option("--short-side", type=click.IntRange(64), default=BuildOptions.short_side, show_default=True,
+              help="Larger photos are reduced, pixels.")  # fmt: skip
+@click.option("--shard-size", type=click.IntRange(1), default=BuildOptions.shard_size, show_default=True,
+              help="Triplets per tar.")  # fmt: skip
+@click.option("--device", type=click.Choice(DEVICES), default=Settings.device, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Begin anew: delete the data set that is in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
 def build(annotations: tuple[Path, ...], out: Path, **options: Any) -> None:
@@ -66,14 +62,12 @@ def build(annotations: tuple[Path, ...], out: Path, **options: Any) -> None:
     from tqdm import tqdm
 
     from restore.api import Engine
-    from restore.training.dataset.removals import RemovalOptions, Remover
-    from restore.training.dataset.triplets import BuildOptions
+    from restore.training.dataset.removals import Remover
     from restore.training.dataset.triplets import build as build_triplets
 
-    removal = RemovalOptions(options["par"], options["passes"], options["candidates"], options["seed"])
-    chosen = BuildOptions(
-        removal, options["short_side"], options["per_photo"], options["irrelevant"], options["shard_size"]
-    )
+    removal = RemovalOptions(**{name: options[name] for name in ("par", "passes", "candidates", "seed")})
+    sizes = ("short_side", "per_photo", "irrelevant", "shard_size")
+    chosen = BuildOptions(removal, **{name: options[name] for name in sizes})
     limit: int | None = options["limit"]
     with tqdm(total=limit, desc="triplets", unit="triplet", file=sys.stderr, disable=None, leave=False) as bar:
 

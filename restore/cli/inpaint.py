@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from restore.cli.options import setting
 from restore.cli.pipes import Goal, goal_of, read_any, stream_options
+from restore.settings import DEVICES
 
 if TYPE_CHECKING:
     from restore.api import Engine
+    from restore.edit.choose import Models
+    from restore.edit.request import Request
+    from restore.images.huge import AnyPhoto
     from restore.results import InpaintResult
-    from restore.settings import Settings
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,21 +39,15 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
             ),
-            click.option("--seed", type=int, help="Same seed, same pixels. [default: 0]"),
-            click.option("--passes", type=int, help="Most passes over the hole. [default: 5]"),
-            click.option(
-                "--par",
-                type=float,
-                help="Stop when the share of bad pixels in the hole is at most this. [default: 0.05]",
-            ),
-            click.option("--candidates", type=int, help="Fills per pass for the judge to choose from. [default: 3]"),
-            click.option("--steps", type=int, help="Denoising steps of sampled drafts. [default: 8]"),
-            click.option("--model", help="What fills: a preset, hub id, folder or file. [default: builtin]"),
-            click.option("--grounder", help="What finds objects, e.g. grounding-dino+sam. [default: builtin]"),
-            click.option("--judge", help="What finds artifacts: a TorchScript FILE.pt. [default: builtin]"),
-            click.option(
-                "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute. [default: auto]"
-            ),
+            setting("seed", "Same seed, same pixels.", type=int),
+            setting("passes", "Most passes over the hole.", type=int),
+            setting("par", "Stop when the share of bad pixels in the hole is at most this.", type=float),
+            setting("candidates", "Fills per pass for the judge to choose from.", type=int),
+            setting("steps", "Denoising steps of sampled drafts.", type=int),
+            setting("model", "What fills: a preset, hub id, folder or file."),
+            setting("grounder", "What finds objects, e.g. grounding-dino+sam."),
+            setting("judge", "What finds artifacts: a TorchScript FILE.pt."),
+            setting("device", "Where to compute.", type=click.Choice(DEVICES)),
             click.option("--config", type=click.Path(), help="YAML file of settings; options given here win."),
             click.option("--save-mask", type=click.Path(), help="Write the mask that was repainted."),
             click.option("--save-passes", type=click.Path(), help="Folder for the picture after every pass."),
@@ -75,7 +74,6 @@ def inpaint(
     mask: str | None,
     box: str | None,
     point: str | None,
-    shape_precision: float | None,
     draft: bool,
     **options: Any,
 ) -> None:
@@ -91,21 +89,20 @@ def inpaint(
     restore inpaint scene.png --prompt "remove the cup left of the plate" --model instruct
     curl … | restore inpaint - --box 20,30,80,60 --format png > out.png
     """
-    from restore.images.mask import parse_box, parse_point
-
     if sum(x is not None for x in (mask, box, point)) > 1:
         raise click.UsageError("expected at most one of --mask, --box and --point, got several; keep one")
     if prompt is None and mask is None and box is None and point is None:
         raise click.UsageError("expected --prompt, --mask, --box or --point to say what to remove, got none")
-    region = {
-        "prompt": prompt,
-        "mask": mask,
-        "box": parse_box(box) if box is not None else None,
-        "point": parse_point(point) if point is not None else None,
-        "shape_precision": shape_precision,
-        "draft": draft,
-    }
-    _run(image, lambda engine: engine.inpaint, region, options)
+    from restore.edit.request import to_inpaint
+    from restore.images.mask import parse_box, parse_point
+
+    corners = None if box is None else parse_box(box)
+    clicked = None if point is None else parse_point(point)
+
+    def asked(model: str, photo: AnyPhoto) -> Request:
+        return to_inpaint(model, photo, prompt, mask, corners, clicked, like=photo)
+
+    _run(image, asked, lambda engine: partial(engine.inpainted, draft=draft), options)
 
 
 @click.command()
@@ -118,35 +115,30 @@ def refine(image: str, mask: str | None, **options: Any) -> None:
     restore refine filled.png -o better.png
     restore refine filled.png --mask mask.png --report report.html
     """
-    _run(image, lambda engine: engine.refine, {"mask": mask}, options)
+    from restore.edit.request import to_refine
+
+    _run(image, lambda _, photo: to_refine(photo, mask, like=photo), lambda engine: engine.refined, options)
 
 
-def _settings(options: dict[str, Any]) -> Settings:
-    from restore.edit.choose import check_models, settings_for
+def _models(options: dict[str, Any]) -> Models:
+    from restore.edit.choose import models_for, settings_for
 
-    names = ("seed", "passes", "par", "candidates", "steps", "model", "grounder", "judge", "device")
-    changes = {name: options[name] for name in names} | {"offline": options["offline"] or None}
-    settings = settings_for(options["config"], **changes)
-    check_models(settings)
-    return settings
+    names = ("seed", "passes", "par", "candidates", "steps", "model", "grounder", "judge", "device", "shape_precision")
+    changes = {name: options.get(name) for name in names} | {"offline": options["offline"] or None}
+    return models_for(settings_for(options["config"], **changes))
 
 
 def _run(
     image: str,
+    ask: Callable[[str, AnyPhoto], Request],
     method: Callable[[Engine], Callable[..., InpaintResult]],
-    region: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
     """Check everything that can be checked without models, run, then write."""
-    from restore.edit.choose import check_instruction
-    from restore.grounding.instruction import parse
     from restore.images.files import check_place
-    from restore.images.mask import load_mask
     from restore.images.photo import check_output
 
-    settings = _settings(options)
-    if region.get("prompt") is not None:
-        check_instruction(settings.model, parse(region["prompt"]))
+    models = _models(options)
     overwrite = options["overwrite"]
     photo = read_any(image, options["frame"])
     goal = goal_of(image, photo, options)
@@ -154,20 +146,19 @@ def _run(
         check_output(options["save_mask"], overwrite=overwrite)
     if options["report"] is not None:
         check_place(Path(options["report"]), overwrite=overwrite)
-    if region["mask"] is not None:
-        region["mask"] = load_mask(region["mask"], photo.size)
+    request = ask(models.settings.model, photo)
     from tqdm import tqdm
 
     from restore.api import Engine
 
-    engine = Engine(settings=settings)
+    engine = Engine(models=models)
     with tqdm(total=None, desc="fills", unit="fill", file=sys.stderr, disable=None, leave=False) as bar:
 
         def on_step(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        result = method(engine)(photo, on_step=on_step, **region)
+        result = method(engine)(request, on_step=on_step)
     _write(result, goal, options)
 
 

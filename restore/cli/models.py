@@ -148,10 +148,10 @@ def verify(name: str | None, as_json: bool) -> None:
 @click.argument("checkpoint", type=click.Path(), metavar="IN.pt")
 @click.argument("goal", type=click.Path(), metavar="OUT")
 @click.option(
-    "--head-channels", type=click.IntRange(1), default=64, help="Channels of an attention head. [default: 64]"
+    "--head-channels", type=click.IntRange(1), default=64, show_default=True, help="Channels of an attention head."
 )
-@click.option("--schedule", type=click.Choice(["linear", "cosine"]), default="linear",
-              help="Noise schedule it was trained with. [default: linear]")  # fmt: skip
+@click.option("--schedule", type=click.Choice(["linear", "cosine"]), default="linear", show_default=True,
+              help="Noise schedule it was trained with.")  # fmt: skip
 def convert(checkpoint: str, goal: str, head_channels: int, schedule: str) -> None:
     """Turn a pickled checkpoint into safetensors: OUT.safetensors, or a folder for `restore enhance --model`.
 

@@ -6,7 +6,9 @@ import json
 
 import click
 
+from restore.cli.options import setting
 from restore.cli.pipes import read
+from restore.settings import DEVICES
 
 
 @click.command()
@@ -15,10 +17,16 @@ from restore.cli.pipes import read
 @click.option("-o", "--output", type=click.Path(), help="Where to write the mask (white = found).")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
-@click.option("--grounder", help="What finds objects, e.g. grounding-dino+sam. [default: builtin]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@setting("grounder", "What finds objects, e.g. grounding-dino+sam.")
+@setting("device", "Where to compute.", type=click.Choice(DEVICES))
 def segment(
-    image: str, prompt: str, output: str | None, overwrite: bool, as_json: bool, grounder: str | None, device: str
+    image: str,
+    prompt: str,
+    output: str | None,
+    overwrite: bool,
+    as_json: bool,
+    grounder: str | None,
+    device: str | None,
 ) -> None:
     """Show which pixels of IMAGE an instruction means, without changing anything.
 
@@ -34,13 +42,12 @@ def segment(
     if output is not None:
         check_output(output, overwrite=overwrite)
     photo = read(image)
-    from restore.edit.choose import check_models, settings_for
+    from restore.edit.choose import models_for, settings_for
 
-    settings = settings_for(None, grounder=grounder, device=device)
-    check_models(settings)
+    models = models_for(settings_for(None, grounder=grounder, device=device))
     from restore.api import Engine
 
-    found = Engine(settings=settings).segment(photo, prompt=prompt)
+    found = Engine(models=models).segment(photo, prompt=prompt)
     if output is not None:
         save_mask(found.mask, output, overwrite=overwrite)
     summary = {

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import InputError, ModelUnavailableError
-from restore.grounding.grammar import Instruction
-from restore.grounding.painting import paintable
-from restore.hub.cache import FILES, Located, described, locate
-from restore.settings import Settings, load_settings
+from restore.errors import ModelUnavailableError
+from restore.hub.cache import Located, described, locate
+from restore.settings import EMBEDDED, Settings, load_settings
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +17,6 @@ if TYPE_CHECKING:
     from restore.edit.fillers import Filler
     from restore.grounding.finder import ObjectFinder
     from restore.quality.judges.judge import Judgement
-
-EMBEDDED = ("builtin", "instruct")  # models that come with the package
 
 
 def default_settings(model: str) -> Settings:
@@ -37,59 +32,38 @@ def settings_for(config: str | Path | None, **changes: Any) -> Settings:
     return replace(default_settings(values.get("model", "builtin")), **values)
 
 
-def check_models(settings: Settings) -> None:
-    """Raises ModelUnavailableError, before anything is loaded, if a model named in the settings is not here."""
-    if settings.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    if settings.model not in EMBEDDED:
-        locate(settings.model)
-    if settings.grounder != "builtin":
-        for part in _parts(settings.grounder):
-            locate(part, "ground")
-    if settings.judge != "builtin":
-        _judge_file(settings.judge)
+@dataclass(frozen=True)
+class Models:
+    """What settings name, found on this machine; None, and no finders: what comes with the package."""
+
+    settings: Settings
+    painter: Located | None = None
+    finders: tuple[Located, ...] = ()
+    judge: Path | None = None
 
 
-def check_instruction(model: str, instruction: Instruction | None) -> None:
-    """Raises InputError if the model cannot do what the instruction asks for."""
-    if instruction is None or instruction.subject is None:
-        return
-    if model == "builtin":
-        paintable(instruction.subject)
-    elif _wordless(model):
-        raise InputError(
-            f"expected an instruction to remove something, got one to {instruction.action}: model '{model}' fills from "
-            "the surroundings; use one that hears words, for example --model sd15-inpaint"
-        )
+def models_for(settings: Settings) -> Models:
+    """Nothing is loaded yet. Raises ModelUnavailableError if a model is not here."""
+    painter = None if settings.model in EMBEDDED else locate(settings.model)
+    parts = [] if settings.grounder == "builtin" else _parts(settings.grounder)
+    finders = tuple(locate(part, "ground") for part in parts)
+    return Models(settings, painter, finders, None if settings.judge == "builtin" else _judge_file(settings.judge))
 
 
-def _wordless(model: str) -> bool:
-    if model in EMBEDDED:
-        return True
-    preset = described(model)
-    return bool(preset.file) or Path(preset.path).suffix.lower() in FILES
+def open_filler(models: Models, device: torch.device, builtin: Callable[[], Filler]) -> Filler:
+    """What fills. Raises ModelUnavailableError."""
+    return builtin() if models.painter is None else _open_painter(models.painter, device)
 
 
-def open_filler(settings: Settings, device: torch.device, builtin: Callable[[], Filler]) -> Filler:
-    """The filler that `settings.model` names. Raises ModelUnavailableError."""
-    if settings.model in EMBEDDED:
-        return builtin()
-    return _open_painter(locate(settings.model), device)
-
-
-def open_finder(name: str, device: torch.device, embedded: ObjectFinder) -> ObjectFinder:
-    """What `--grounder` names: presets, hub ids or folders, one that knows words and a SAM joined by "+".
-
-    Raises ModelUnavailableError.
-    """
-    if name == "builtin":
+def open_finder(models: Models, device: torch.device, embedded: ObjectFinder) -> ObjectFinder:
+    """What finds objects: of several models one knows words, one is a SAM. Raises ModelUnavailableError."""
+    if not models.finders:
         return embedded
     from restore.grounding.hub_finder import HubFinder
     from restore.grounding.hub_models import MODELS, class_in, load
 
     words, masks = None, None
-    for part in _parts(name):
-        located = locate(part, "ground")
+    for located in models.finders:
         kind = located.preset.pipeline or class_in(located.path)
         model, find = load(located.path, kind, located.preset.size, device), MODELS[kind]
         if callable(find):
@@ -100,16 +74,17 @@ def open_finder(name: str, device: torch.device, embedded: ObjectFinder) -> Obje
 
 
 def _parts(name: str) -> list[str]:
+    """Presets, hub ids or folders, joined by "+"."""
     return [name] if Path(name).exists() else name.split("+")
 
 
-def open_judge(name: str, device: torch.device, shipped: Callable[..., Judgement]) -> Callable[..., Judgement]:
-    """What `--judge` names: the shipped judge, or one whose artifact map a TorchScript file draws."""
-    if name == "builtin":
+def open_judge(models: Models, device: torch.device, shipped: Callable[..., Judgement]) -> Callable[..., Judgement]:
+    """What judges: the shipped judge, or one whose artifact map a TorchScript file draws."""
+    if models.judge is None:
         return shipped
     from restore.quality.judges.segmenter_file import FileJudge
 
-    return FileJudge(_judge_file(name), shipped, device)
+    return FileJudge(models.judge, shipped, device)
 
 
 def _judge_file(name: str) -> Path:

@@ -5,7 +5,7 @@ A photo too large to be looked at whole is looked up in its overview, and the ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -13,24 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.edit.area import Image, Mask, reduced
+from restore.edit.request import Request
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.finder import EmbeddedFinder, ObjectFinder
 from restore.grounding.grounder import Grounder, Instance
-from restore.grounding.instruction import Instruction, parse
+from restore.grounding.instruction import Instruction
 from restore.grounding.placement import room
 from restore.grounding.selection import Candidate as Found
 from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
 from restore.images.geometry import fitted, mask_box
-from restore.images.huge import AnyPhoto
-from restore.images.mask import AnyMask, box_mask, check_mask, check_point, given_mask, warn_of_most
+from restore.images.mask import box_mask, check_mask, warn_of_most
 from restore.images.photo import Photo, Pixels
 from restore.images.windows import Window, grow_mask, shrunk, windows
 
 PENALTY = 0.5  # cost of copying from another detected object, in units of the shift map's colour steps
 ALIVE_SIDE = 1024  # long side at which people and animals are looked for,
 BESIDE = 0.25  # and how far beyond a hole's window, share of its long side
-LEAST_SIDE = 8  # smaller photos hold nothing to copy from
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Region:
         return costly.astype(np.float32) * PENALTY
 
 
-Find = Callable[[AnyPhoto, str | None, AnyMask, Sequence[int] | None, Sequence[int] | None], Region]
+Find = Callable[[Request], Region]
 
 
 class RegionFinder:
@@ -111,31 +110,13 @@ class RegionFinder:
             )
         return [found[i] for i in keep], [f for i, f in enumerate(found) if i not in keep]
 
-    def find(
-        self,
-        photo: AnyPhoto,
-        prompt: str | None,
-        mask: AnyMask,
-        box: Sequence[int] | None,
-        point: Sequence[int] | None,
-        *,
-        copies: bool = True,
-    ) -> Region:
+    def find(self, request: Request, *, copies: bool = True) -> Region:
         """`copies`: whether this fill copies from the photo; see the class. Raises InputError, ObjectNotFoundError.
 
         In a huge photo words and clicks are looked up by `find_region`.
         """
-        given = given_mask(mask, box, photo.size)
-        if given is not None and point is not None:
-            raise InputError("expected at most one of mask, box and point, got several; keep one")
-        if prompt is None and mask is None and box is None and point is None:
-            raise InputError("expected a prompt, mask, box or point that says what to remove, got none")
-        if min(photo.size) < LEAST_SIDE:
-            raise InputError(
-                f"expected a photo of at least {LEAST_SIDE}×{LEAST_SIDE} pixels, got {photo.size[0]}×{photo.size[1]}"
-            )
+        photo, instruction, given = request.photo, request.instruction, request.given
         barred = None
-        instruction = parse(prompt) if prompt is not None else None
         if instruction is not None and instruction.action == "add":
             hole, source = self._room(photo.overview.pixels, instruction, given), "prompt" if given is None else "mask"
         elif instruction is not None:
@@ -151,13 +132,13 @@ class RegionFinder:
             if others:
                 barred = np.any([i.mask for i in others], axis=0) & ~hole
             source = "prompt"
-        elif point is not None:
+        elif request.point is not None:
             pixels = photo.overview.pixels
-            hole, source = grow_mask(self.finder.at(pixels, check_point(point, photo.size)).mask, pixels), "point"
+            hole, source = grow_mask(self.finder.at(pixels, request.point).mask, pixels), "point"
         else:
             assert given is not None  # one of prompt, mask, box and point was given
             warn_of_most(given)
-            hole, source = given, "mask" if mask is not None else "box"
+            hole, source = given, request.kind
         check_mask(hole, photo.size)
         alive = self._alive(photo.pixels, hole) if self.copies and copies else None
         return Region(hole, source, barred, alive if alive is not None and alive.any() else None, instruction)
@@ -203,25 +184,20 @@ def _found(instance: Instance) -> Found:
     return Found(mask_box(instance.mask), int(instance.mask.sum()), instance.score)
 
 
-def find_region(
-    find: Find,
-    photo: AnyPhoto,
-    prompt: str | None,
-    mask: AnyMask,
-    box: Sequence[int] | None,
-    point: Sequence[int] | None,
-) -> Region:
+def find_region(find: Find, request: Request) -> Region:
     """What `find`, such as `RegionFinder.find`, finds in a photo of any size. Raises as it does.
 
-    Found by words or a click it is as precise as a photo of `huge.OVERVIEW_SIDE` shows it.
+    Found by words or a click it is as precise as a photo of `limits.OVERVIEW_SIDE` shows it.
     """
-    if isinstance(photo, Photo) or (prompt is None and point is None):
-        return find(photo, prompt, mask, box, point)
-    given, small = given_mask(mask, box, photo.size), photo.overview
+    photo, given, point = request.photo, request.given, request.point
+    if isinstance(photo, Photo) or (request.instruction is None and point is None):
+        return find(request)
+    small = photo.overview
     within = None if given is None else shrunk(given, small.pixels.shape[:2])
     if point is not None:
-        point = [v * n // m for v, n, m in zip(check_point(point, photo.size), small.size, photo.size, strict=True)]
-    region = find(small, prompt, within, None, point)
+        x, y = (v * n // m for v, n, m in zip(point, small.size, photo.size, strict=True))
+        point = x, y
+    region = find(replace(request, photo=small, given=within, point=point))
     if given is not None and _placed(region):
         return replace(region, hole=given)
     hole = _lifted(region.hole, photo.size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -12,12 +11,11 @@ import torch
 from restore.edit.area import Area, Candidate, Mask, reduced, working_shape
 from restore.edit.fillers import Filler, Order, as_tensor, pasted
 from restore.edit.find import Region
+from restore.edit.request import Request
 from restore.errors import InputError, ObjectNotFoundError
-from restore.grounding.instruction import parse
 from restore.grounding.painting import paintable
 from restore.images.geometry import mask_box
-from restore.images.huge import AnyPhoto
-from restore.images.mask import AnyMask, check_mask, given_mask
+from restore.images.mask import check_mask
 from restore.images.windows import Window
 from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
@@ -32,20 +30,14 @@ class Instructor:
     def __init__(self, pipeline: InstructPipeline) -> None:
         self.pipeline = pipeline
 
-    def find(
-        self, photo: AnyPhoto, prompt: str | None, mask: AnyMask, box: Sequence[int] | None, point: Sequence[int] | None
-    ) -> Region:
+    def find(self, request: Request) -> Region:
         """The region that changes, inside the mask or box if one is given, and the network's proposal for it.
 
-        The instruction is one to remove something. Raises InputError for a point and without a prompt,
-        ObjectNotFoundError where nothing changes.
+        The instruction is one to remove something. Raises ObjectNotFoundError where nothing changes.
         """
-        if point is not None:
-            raise InputError("expected a prompt, got a point: model 'instruct' is told by words; use --model builtin")
-        within = given_mask(mask, box, photo.size)
-        if prompt is None:
-            raise InputError("expected a prompt, got none: model 'instruct' is told by words; or use --model builtin")
-        instruction = parse(prompt)
+        photo, within, prompt, instruction = request.photo, request.given, request.prompt, request.instruction
+        assert prompt is not None  # `request.to_inpaint` saw to it
+        assert instruction is not None
         height, width = photo.pixels.shape[:2]
         small = reduced(photo.overview.pixels, working_shape(Window(0, 0, width, height)))
         output = self.pipeline(as_tensor(small), prompt)

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from restore.errors import InputError
+from restore.images import limits
 from restore.images.extras import Extra, jpeg_extras, photoshop, png_extras, without_claims
 
 SUFFIXES = {
@@ -32,7 +33,6 @@ SUFFIXES = {
 }
 USUAL = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 KINDS = "JPEG, PNG, WebP, TIFF or BMP"
-MAX_PIXELS = 178_000_000  # where Pillow itself refuses; its softer warning at half of that is silenced
 _SMALLER = "scale it down first ('inpaint' edits larger TIFFs)"
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 
@@ -139,7 +139,7 @@ def _with_extras(meta: Metadata, image: Image.Image, file: IO[bytes], mode: str)
 def _open(file: IO[bytes], name: str, frame: int) -> Image.Image:
     file.seek(0)
     image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP"))
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > limits.MAX_PIXELS:
         raise _too_large(name)
     if frame > 1 and frame > (frames := getattr(image, "n_frames", 1)):
         raise InputError(f"{name}: expected frame 1 to {frames}, got {frame}")
@@ -149,7 +149,7 @@ def _open(file: IO[bytes], name: str, frame: int) -> Image.Image:
 
 
 def _too_large(name: str) -> InputError:
-    most = MAX_PIXELS // 1_000_000
+    most = limits.MAX_PIXELS // 1_000_000
     return InputError(f"{name}: expected at most {most} megapixels, got more; {_SMALLER}")
 
 

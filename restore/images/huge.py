@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
+from restore.images import limits
 from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
-from restore.images.decode import MAX_PIXELS, ORIENTATION, Metadata, metadata, upright
+from restore.images.decode import ORIENTATION, Metadata, metadata, upright
 from restore.images.encode import check_fit
 from restore.images.files import replacing
 from restore.images.geometry import fitted
@@ -29,10 +30,7 @@ from restore.images.photo import (
 )
 from restore.images.tiff_tiles import Part, TiledTiff, is_tiff, read_header, read_layout
 
-HUGE = 100_000_000  # pixels above which a TIFF is not decoded whole
-OVERVIEW_SIDE = 3072  # long side of the picture in which words and clicks are looked up
 LOOK, LOOKS = 64, 8  # pixels and number, across and down, of the crops that levels are found in
-BAND = 8_000_000  # pixels read at a time where the whole photo is read
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +80,13 @@ class HugePhoto:
 
     @cached_property
     def overview(self) -> Photo:
-        """All of the photo, RGB, long side `OVERVIEW_SIDE` at most."""
+        """All of the photo, RGB, long side `limits.OVERVIEW_SIDE` at most."""
         import cv2  # not needed for masks
 
         width, height = self.size
-        w, h = fitted(self.size, OVERVIEW_SIDE)
+        w, h = fitted(self.size, limits.OVERVIEW_SIDE)
         out = np.empty((h, w, 3), np.uint8) if self.base is None else self.base.overview.pixels.copy()
-        step = max(1, h * BAND // (width * height))
+        step = max(1, h * limits.BAND // (width * height))
         for top in range(0, h, step):
             bottom = min(h, top + step)
             rows = slice(top * height // h, bottom * height // h)
@@ -149,10 +147,10 @@ AnyPhoto = Photo | HugePhoto
 
 
 def open_photo(path: str | os.PathLike[str], frame: int | None = None) -> AnyPhoto:
-    """`load_photo`, but for TIFFs of more than `HUGE` pixels whose tiles can be read one by one.
+    """`load_photo`, but for TIFFs of more than `limits.HUGE` pixels whose tiles can be read one by one.
 
     Raises InputError as `load_photo` does; what cannot be read tile by tile is decoded whole up to
-    `decode.MAX_PIXELS`.
+    `limits.MAX_PIXELS`.
     """
     path = Path(path)
     try:
@@ -231,12 +229,12 @@ def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
             meta, pixels = replace(metadata(image), frames=image.n_frames), image.width * image.height
     except Exception:  # on broken files Pillow's readers raise almost anything
         return None
-    if pixels <= HUGE:
+    if pixels <= limits.HUGE:
         return None
     try:
         layout = read_layout(image, file, name)
     except InputError:
-        if pixels <= MAX_PIXELS:
+        if pixels <= limits.MAX_PIXELS:
             return None
         raise
     if meta.frames > 1:

@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
+from restore.images import limits
 from restore.images.decode import Metadata
 from restore.images.encode import encode
 from restore.images.files import replacing
 from restore.images.geometry import Box, Size
-from restore.images.huge import BAND, HUGE, HugePhoto, open_photo
+from restore.images.huge import HugePhoto, open_photo
 from restore.images.photo import Photo, check_output, photo_from_array
 from restore.images.png_rows import bright_rows, png_size
 
@@ -127,7 +128,7 @@ def save_mask(mask: np.ndarray, path: str | os.PathLike[str], *, overwrite: bool
 def _from_file(path: str | os.PathLike[str]) -> np.ndarray:
     with suppress(OSError), Path(path).open("rb") as file:  # `open_photo` says what is wrong
         width, height = png_size(file)
-        if width * height > HUGE:
+        if width * height > limits.HUGE:
             return _collected(bright_rows(file, str(path)), (height, width))
     photo = open_photo(path)
     if isinstance(photo, Photo):
@@ -139,7 +140,7 @@ def _from_file(path: str | os.PathLike[str]) -> np.ndarray:
 
 def _bright_bands(photo: HugePhoto) -> Iterator[np.ndarray]:
     width, height = photo.size
-    step = max(1, BAND // width)
+    step = max(1, limits.BAND // width)
     for top in range(0, height, step):
         native = photo.native(np.s_[top : min(height, top + step), 0:width])
         yield native > np.iinfo(native.dtype).max // 2

@@ -94,7 +94,7 @@ def load_photo(path: str | os.PathLike[str], frame: int | None = None) -> Photo:
 
     Palettes become RGB or RGBA. Of an animation or several pages only `frame` is read, from 1, or the first, with a
     UserWarning.
-    Raises InputError if the file is missing, unreadable, damaged, no such image or over `decode.MAX_PIXELS`.
+    Raises InputError if the file is missing, unreadable, damaged, no such image or over `limits.MAX_PIXELS`.
     """
     path = Path(path)
     try:

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import PngImagePlugin
 
 from restore.errors import InputError
+from restore.images import limits
 from restore.images.encode import write_chunk
 from restore.images.extras import SIGNATURE
 
-BAND = 4_000_000  # bytes decoded at a time
 # Of (colour type, bits): bytes in a pixel, which filters need, and the colour type of as many 8-bit samples.
 _PIXELS = {(0, 1): (1, 0), (0, 8): (1, 0), (0, 16): (2, 4), (2, 8): (3, 2)}
 
@@ -44,7 +44,7 @@ def bright_rows(file: IO[bytes], name: str) -> Iterator[Bright]:
         found = "an interlaced one" if interlaced else f"{bits} bits of PNG colour type {colour}"
         raise InputError(f"{name}: expected so large a mask in grey or RGB without transparency, got {found}")
     length = -(-width * bits // 8) if bits == 1 else width * size
-    above, rows = bytes(length), max(1, BAND // (length + 1))
+    above, rows = bytes(length), max(1, limits.BATCH // (length + 1))
     left = height
     for data in _inflated(file, rows * (length + 1), name):
         count = min(left, len(data) // (length + 1))

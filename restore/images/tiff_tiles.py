@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from restore.errors import InputError
+from restore.images import limits
 from restore.images.decode import Metadata
 from restore.images.encode import tiff_directory
 
-BATCH = 16_000_000  # bytes of samples decoded at a time
 MOST_TILE = 128_000_000  # bytes of samples in the largest tile that is still small
 
 _HEADERS = (b"II*\0", b"MM\0*", b"II+\0")  # Pillow reads no big-endian BigTIFF
@@ -175,7 +175,7 @@ class TiledTiff:
         shape = rows.stop - rows.start, columns.stop - columns.start, layout.channels
         out = np.empty(shape, layout.depth.newbyteorder("="))
         tiles = list(layout.covering(part))
-        step = max(1, BATCH // (layout.row_bytes * layout.tile[0]))
+        step = max(1, limits.BATCH // (layout.row_bytes * layout.tile[0]))
         for first in range(0, len(tiles), step):
             batch = tiles[first : first + step]
             for (_, place), samples in zip(batch, self._tiles([index for index, _ in batch]), strict=True):

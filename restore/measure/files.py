@@ -39,6 +39,12 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+def check_folder(path: Path) -> None:
+    """Raises InputError where there is no such folder."""
+    if not path.is_dir():
+        raise InputError(f"{path}: expected a folder of pictures, found none")
+
+
 def partner(image: Path, others: Path | None, kind: str, alone: bool) -> Path | None:
     """The file of `others` that belongs to `image`: of a folder the one of its stem, or STEM.mask; a file as it is.
 

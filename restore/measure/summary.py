@@ -12,14 +12,16 @@ from restore.quality.catalogue import PER_IMAGE
 from restore.quality.metrics.giqa import GmmScore, knn_score
 from restore.quality.metrics.sets import bootstrap_interval
 
+Row = dict[str, Any]
 
-def row_of(record: Record) -> dict[str, Any]:
+
+def row_of(record: Record) -> Row:
     """A record as one flat row, numbers as measured."""
     width, height = record.size
     return {"image": str(record.image), "width": width, "height": height, "sha256": record.sha256, **record.scores}
 
 
-def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def summary_of(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Per measure that any row has: mean, 95 % bootstrap interval of the mean, min, max, n."""
     found = {}
     for key in PER_IMAGE:
@@ -31,7 +33,7 @@ def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def add_giqa(rows: Sequence[dict[str, Any]], records: Sequence[Record], reference: Sequence[Record]) -> None:
+def add_giqa(rows: Sequence[Row], records: Sequence[Record], reference: Sequence[Record]) -> None:
     """The GIQA scores of every row, whose record this is, against the reference's. InputError for fewer than 8 of them.
 
     Needs records with features.

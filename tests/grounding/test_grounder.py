@@ -11,6 +11,7 @@ import torch
 from benchmarks.fill import Photo
 from benchmarks.new_objects import Fill, new_objects
 from restore.edit.find import RegionFinder
+from restore.edit.request import to_inpaint
 from restore.features.lite0 import Lite0
 from restore.grounding.grounder import Instance, _components, _outline
 from restore.grounding.segmenter import Segmenter, click_map
@@ -175,10 +176,10 @@ def test_people_are_looked_for_in_the_windows_of_the_hole_only(engine):
     picture = np.full((512, 1800, 3), 120, np.uint8)
     picture[:, :512] = skimage.data.astronaut()
     finder, photo = RegionFinder(engine._grounder), photo_from_array(picture)
-    beside = finder.find(photo, None, None, (540, 100, 160, 300), None).alive
+    beside = finder.find(to_inpaint("builtin", photo, box=(540, 100, 160, 300))).alive
     assert beside is not None
     scale = beside.shape[1] / 1800
     where = np.nonzero(beside)[1] / scale
     assert where.max() < 540
     assert beside[int(40 * scale) : int(180 * scale), int(190 * scale) : int(280 * scale)].mean() > 0.5  # her face
-    assert finder.find(photo, None, None, (1400, 100, 160, 300), None).alive is None
+    assert finder.find(to_inpaint("builtin", photo, box=(1400, 100, 160, 300))).alive is None

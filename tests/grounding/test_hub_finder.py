@@ -17,7 +17,7 @@ from PIL import Image
 
 from restore import Engine
 from restore.cli import main
-from restore.edit.choose import open_finder
+from restore.edit.choose import models_for, open_finder
 from restore.errors import InputError, ModelUnavailableError
 from restore.grounding import hub_models
 from restore.grounding.grounder import Instance
@@ -210,7 +210,7 @@ def test_names_folders_and_pairs_open_and_the_engine_uses_them(folders, monkeypa
     monkeypatch.setattr("restore.grounding.hub_finder.FOUND", 0.0)
     image = make_scene(97, 131)
     pair = f"{folders['owlv2']}+{folders['sam']}"
-    opened = open_finder(pair, CPU, Embedded())
+    opened = open_finder(models_for(Settings(grounder=pair)), CPU, Embedded())
     assert isinstance(opened, HubFinder)
     assert opened.words is not None
     assert opened.masks is not None
@@ -261,5 +261,5 @@ def test_folders_of_another_kind_are_refused(folders, tmp_path):
         (pickled / name).write_text((folders["sam"] / name).read_text())
     (pickled / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch /tmp/run'\ntR.")
     with pytest.raises(ModelUnavailableError, match="safetensors"):
-        open_finder(str(pickled), CPU, Embedded())
+        open_finder(models_for(Settings(grounder=str(pickled))), CPU, Embedded())
     assert json.loads((pickled / "config.json").read_text())["architectures"] == ["SamModel"]

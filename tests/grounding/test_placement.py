@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from restore.edit.find import RegionFinder
+from restore.edit.request import to_inpaint
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
 from restore.grounding.placement import room
@@ -59,14 +60,14 @@ class Finder:
 def test_what_is_added_goes_beside_the_target_or_into_the_mask():
     photo = photo_from_array(np.zeros((260, 300, 3), np.uint8))
     finder = RegionFinder(None, Finder(), copies=False)
-    region = finder.find(photo, "add a hat on the man", None, None, None)
+    region = finder.find(to_inpaint("sd15-inpaint", photo, "add a hat on the man"))
     expected = np.zeros((260, 300), bool)
     expected[78:108, 105:135] = True
     assert np.array_equal(region.hole, expected)
     assert region.instruction is not None
     assert region.instruction.subject == "a hat"
-    given = finder.find(photo, "add a hat on the man", None, (5, 6, 20, 10), None).hole
+    given = finder.find(to_inpaint("sd15-inpaint", photo, "add a hat on the man", box=(5, 6, 20, 10))).hole
     assert given.sum() == 200
     assert given[6:16, 5:25].all()
     with pytest.raises(InputError, match="where to add a dog"):
-        finder.find(photo, "add a dog", None, None, None)
+        finder.find(to_inpaint("sd15-inpaint", photo, "add a dog"))

@@ -148,9 +148,9 @@ def test_every_class_is_reached_by_its_own_name(vocabulary: Vocabulary) -> None:
 def test_table_is_small_quick_and_licensed() -> None:
     assert len(resources.files("restore.grounding").joinpath("vocabulary.json.gz").read_bytes()) < 400_000
     Vocabulary.load.cache_clear()
-    start = time.perf_counter()
+    start = time.process_time()  # what others on the machine do does not count
     vocabulary = Vocabulary.load()
-    assert time.perf_counter() - start < 0.5  # about 0.03 s on an idle core
+    assert time.process_time() - start < 0.5  # about 0.03 s
     assert Vocabulary.load() is vocabulary
     assert "Princeton University" in vocabulary.licence
     assert vocabulary.names(50) == vocabulary.names()[:50]

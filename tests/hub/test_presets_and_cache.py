@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save
 
 from restore.cli import main
-from restore.edit.choose import check_models
+from restore.edit.choose import models_for
 from restore.errors import InputError, ModelUnavailableError
 from restore.hub import cache
 from restore.hub.presets import load_preset, presets
@@ -173,7 +173,9 @@ def test_what_was_pulled_is_found_by_name_id_and_revision(tmp_path):
     assert cache.described(REPO).steps == presets()["sd15-inpaint"].steps  # an id of a preset is the preset
     with pytest.raises(ModelUnavailableError):
         cache.locate("sd15-inpaint@v2")
-    check_models(Settings(model="sd15-inpaint"))
+    painter = models_for(Settings(model="sd15-inpaint")).painter
+    assert painter is not None
+    assert painter.path == folder
 
 
 def test_a_model_of_two_repositories_needs_both(tmp_path):

@@ -19,9 +19,9 @@ from PIL import Image
 from restore import Engine
 from restore.cli import main
 from restore.edit.find import Region, find_region
+from restore.edit.request import Request, to_inpaint
 from restore.errors import InputError
-from restore.grounding.instruction import parse
-from restore.images import huge, tiff_tiles
+from restore.images import limits, tiff_tiles
 from restore.images.huge import HugePhoto, open_photo
 from restore.images.mask import load_mask, save_mask
 from restore.images.photo import Photo, load_photo
@@ -54,12 +54,8 @@ PART = np.s_[40:100, 60:150]
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is large, and read in pieces."""
-    monkeypatch.setattr(huge, "HUGE", 10_000)
-    monkeypatch.setattr("restore.images.mask.HUGE", 10_000)
-    monkeypatch.setattr(huge, "BAND", 3000)
-    monkeypatch.setattr("restore.images.mask.BAND", 3000)
-    monkeypatch.setattr("restore.images.png_rows.BAND", 3000)
-    monkeypatch.setattr(tiff_tiles, "BATCH", 20_000)
+    for name, value in (("HUGE", 10_000), ("BAND", 3000), ("BATCH", 3000)):
+        monkeypatch.setattr(limits, name, value)
 
 
 def opened(path: Path) -> HugePhoto:
@@ -224,8 +220,7 @@ def bad_files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def test_what_cannot_be_streamed_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huge, "MAX_PIXELS", 20_000)
-    monkeypatch.setattr("restore.images.decode.MAX_PIXELS", 20_000)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 20_000)
     for path, said in bad_files(tmp_path):
         result = CliRunner().invoke(main, ["inpaint", str(path), "--box", "9,9,20,20"])
         assert result.exit_code == 2, path
@@ -247,7 +242,7 @@ def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise MemoryError
 
     path = tiff(tmp_path / "a.tif", SCENE, rowsperstrip=10)
-    monkeypatch.setattr(huge, "HUGE", 10**9 if "decode" in where else 10_000)
+    monkeypatch.setattr(limits, "HUGE", 10**9 if "decode" in where else 10_000)
     monkeypatch.setattr(where, fail)
     monkeypatch.setattr("restore.images.decode._decode", fail)
     result = CliRunner().invoke(main, ["inpaint", str(path), "--box", "9,9,20,20"])
@@ -296,7 +291,7 @@ def test_of_several_pages_the_first_is_edited_and_kept(tmp_path: Path) -> None:
 
 
 def test_the_overview_follows_edits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huge, "OVERVIEW_SIDE", 70)
+    monkeypatch.setattr(limits, "OVERVIEW_SIDE", 70)
     path = tiff(tmp_path / "a.tif", SCENE, tile=(32, 32))
     photo = opened(path)
     assert photo.overview.size == (70, 50)
@@ -309,31 +304,32 @@ def test_the_overview_follows_edits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_words_mean_is_looked_up_in_the_overview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huge, "OVERVIEW_SIDE", 70)
+    monkeypatch.setattr(limits, "OVERVIEW_SIDE", 70)
     photo, asked = opened(tiff(tmp_path / "a.tif", SCENE, tile=(32, 32))), []
     hole = np.zeros((50, 70), bool)
     hole[20:30, 40:55] = True
 
-    def find(small: Any, prompt: Any, mask: Any, box: Any, point: Any) -> Region:
-        asked.append((small.size, prompt, None if mask is None else mask.sum(), box, point))
-        return Region(hole, "prompt", barred=hole[::-1], instruction=None if prompt is None else parse(prompt))
+    def find(request: Request) -> Region:
+        given = None if request.given is None else request.given.sum()
+        asked.append((request.photo.size, request.prompt, given, request.point))
+        return Region(hole, "prompt", barred=hole[::-1], instruction=request.instruction)
 
-    found = find_region(find, photo, "remove the cat", None, None, None)
+    found = find_region(find, to_inpaint("builtin", photo, "remove the cat"))
     expected = np.zeros((150, 210), bool)
     expected[60:90, 120:165] = True
     assert (found.hole != expected).sum() < 8  # its corners
     assert found.barred is not None
     assert np.array_equal(found.barred, found.hole[::-1])
-    inside = find_region(find, photo, "remove the cat", None, (0, 0, 140, 150), None)
+    inside = find_region(find, to_inpaint("builtin", photo, "remove the cat", box=(0, 0, 140, 150)))
     assert np.array_equal(inside.hole, found.hole & (np.arange(210) < 140))
-    added = find_region(find, photo, "add a cat", None, (30, 40, 20, 21), None)
+    added = find_region(find, to_inpaint("builtin", photo, "add a cat", box=(30, 40, 20, 21)))
     assert (added.hole.sum(), added.hole[40:61, 30:50].all()) == (420, True)
-    find_region(find, photo, None, None, None, (209, 149))
+    find_region(find, to_inpaint("builtin", photo, point=(209, 149)))
     assert asked == [
-        ((70, 50), "remove the cat", None, None, None),
-        ((70, 50), "remove the cat", 47 * 50, None, None),
-        ((70, 50), "add a cat", 7 * 8, None, None),
-        ((70, 50), None, None, None, [69, 49]),
+        ((70, 50), "remove the cat", None, None),
+        ((70, 50), "remove the cat", 47 * 50, None),
+        ((70, 50), "add a cat", 7 * 8, None),
+        ((70, 50), None, None, (69, 49)),
     ]
 
 
@@ -354,11 +350,10 @@ def test_large_masks_are_read_in_bands(tmp_path: Path, monkeypatch: pytest.Monke
             load_mask(path, (210, 150))
         return
     got = load_mask(path, (210, 150))
-    monkeypatch.setattr("restore.images.mask.HUGE", 10**9)
-    monkeypatch.setattr(huge, "HUGE", 10**9)
+    monkeypatch.setattr(limits, "HUGE", 10**9)
     assert np.array_equal(got, load_mask(path, (210, 150)))
     data = path.read_bytes()
-    monkeypatch.setattr("restore.images.mask.HUGE", 10)
+    monkeypatch.setattr(limits, "HUGE", 10)
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="damaged"):
         load_mask(path, (210, 150))

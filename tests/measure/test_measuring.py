@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from conftest import make_scene
 from PIL import Image
 
+import restore
 from restore.cli import main
 from restore.errors import InputError
 from restore.measure import assessor as measures
@@ -347,8 +348,8 @@ def test_the_documented_schema_names_every_key() -> None:
     text = (Path(__file__).parents[2] / "docs" / "quality-json.md").read_text(encoding="utf-8")
     keys = [*PER_IMAGE, *OF_SETS, "fid_lite0", "kid_lite0"]
     assert [key for key in keys if key not in ("fid", "kid") and f"`{key}`" not in text] == []
-    for command in ("assess", "rank", "compare"):
-        assert f"`{import_module(f'restore.cli.{command}').SCHEMA}`" in text
+    for module in ("cli.assess", "measure.ranking", "measure.comparing"):
+        assert f"`{import_module(f'restore.{module}').SCHEMA}`" in text
 
 
 def test_python_gives_what_the_command_gives(folders: Path, engine: Any) -> None:
@@ -359,6 +360,35 @@ def test_python_gives_what_the_command_gives(folders: Path, engine: Any) -> None
     assert found.scores["par_hole"] == found.par_hole
     with pytest.raises(InputError, match="size"):
         engine.assess(fill, reference=make_scene(30, 30))
+
+
+def test_python_ranks_and_compares_as_the_commands_do(folders: Path, tmp_path: Path) -> None:
+    fills, truth = folders / "fills", folders / "truth"
+    told: list[tuple[int, int]] = []
+    options = restore.RankOptions(keep=0.5, reference=truth, remember=False, jobs=1)
+    ranking = restore.rank(fills, options, on_step=lambda *step: told.append(step))
+    count = len(ranking.rows) + len(find_images([truth]))
+    assert told == [(i + 1, count) for i in range(count)]
+    assert ranking.summary() == json.loads(run("rank", fills, "--keep", 0.5, "--reference", truth, "--json").stdout)
+    assert len(ranking.kept) + len(ranking.rejected) == len(ranking.rows)
+    ranking.report(tmp_path / "ranking.html")
+    assert "Ranked by overall" in (tmp_path / "ranking.html").read_text(encoding="utf-8")
+
+    found = restore.compare(fills, reference=truth, options=restore.CompareOptions(draws=20))
+    assert found.summary() == json.loads(run("compare", fills, "--reference", truth, "--draws", 20, "--json").stdout)
+    assert found.verdict
+    with pytest.raises(restore.Cancelled):
+        restore.compare(fills, reference=truth, on_step=lambda *_: False)
+
+
+def test_options_that_mean_nothing_are_refused_before_any_work() -> None:
+    for options in ({"keep": 0.5, "top": 3}, {"keep": 0.0}, {"top": 0}, {"by": "beauty"}, {"by": "giqa_gmm"},
+                    {"by": "giqa_mbc"}, {"device": "abacus"}, {"jobs": 0}):  # fmt: skip
+        with pytest.raises(InputError, match="expected"):
+            restore.RankOptions(**options)
+    for options in ({"draws": 3}, {"features": {"lite0": "net.onnx"}}, {"features": {"a b": "net.onnx"}}):
+        with pytest.raises(InputError, match="expected"):
+            restore.CompareOptions(**options)
 
 
 def test_lpips_is_used_where_it_is_installed(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:

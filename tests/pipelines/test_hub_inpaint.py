@@ -19,7 +19,7 @@ from PIL import Image
 from restore import Engine
 from restore.cli import main
 from restore.edit.area import Area, areas_of
-from restore.edit.choose import open_filler, settings_for
+from restore.edit.choose import models_for, open_filler, settings_for
 from restore.edit.fillers import Order
 from restore.edit.hub_filler import BACKGROUND, PainterFiller
 from restore.errors import Cancelled, ModelUnavailableError
@@ -60,7 +60,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def filler(preset: Path) -> PainterFiller:
-    opened = open_filler(settings_for(None, model=str(preset)), CPU, lambda: pytest.fail("the embedded one was asked"))
+    models = models_for(settings_for(None, model=str(preset)))
+    opened = open_filler(models, CPU, lambda: pytest.fail("the embedded one was asked"))
     assert isinstance(opened, PainterFiller)
     return opened
 

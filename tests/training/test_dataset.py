@@ -26,9 +26,10 @@ from restore.images.geometry import mask_box
 from restore.training.data.shards import Triplet, read_shards
 from restore.training.dataset.annotation_json import _run_lengths
 from restore.training.dataset.annotations import load, read_annotations
+from restore.training.dataset.options import BuildOptions, RemovalOptions
 from restore.training.dataset.records import Annotated, Record, Rejected, Thing
-from restore.training.dataset.removals import RemovalOptions, Remover, dilated, refined
-from restore.training.dataset.triplets import BuildOptions, build
+from restore.training.dataset.removals import Remover, dilated, refined
+from restore.training.dataset.triplets import build
 from restore.training.dataset.wording import means_only, word_for
 
 SIZE = (96, 80)  # (W, H) of the annotated photo below

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,6 +21,7 @@ from restore.images.geometry import mask_box
 from restore.images.windows import grow_mask
 from restore.training.data.shards import Triplet
 from restore.training.dataset.annotations import box_iou
+from restore.training.dataset.options import RemovalOptions
 from restore.training.dataset.records import Annotated, Mask, Rejected, Thing
 from restore.training.dataset.wording import alike, entry_of, say, word_for
 
@@ -36,16 +36,6 @@ INSIDE = 0.3  # share of a found object inside the hole from which it counts as 
 SPECK, PINHOLE = 0.02, 0.05  # stray parts and gaps up to these shares of an object's area are mended
 
 Image = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class RemovalOptions:
-    """par: most PAR_hole of a kept removal, and where the engine stops; passes, candidates: as of `Engine.inpaint`."""
-
-    par: float = 0.05
-    passes: int = 2
-    candidates: int = 2
-    seed: int = 0
 
 
 class Remover:

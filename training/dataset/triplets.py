@@ -8,7 +8,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from restore.grounding.instruction import parse
 from restore.images.files import write_text
 from restore.training.data.shards import Entry, Log, ShardWriter, Triplet, sample_files, shard_name
 from restore.training.dataset.annotations import load
+from restore.training.dataset.options import BuildOptions
 from restore.training.dataset.records import VOC_CLASSES, Annotated, Record, Rejected
-from restore.training.dataset.removals import RemovalOptions, Remover
+from restore.training.dataset.removals import Remover
 from restore.training.dataset.triplet_sheet import write_sheet
 
 SETTINGS, LOG, INDEX, STATS, CARD, SHEET = (
@@ -30,18 +31,6 @@ SETTINGS, LOG, INDEX, STATS, CARD, SHEET = (
 ABSENT, LOADING = -1, -2  # attempts that are no thing's number: to name an absent class; to load the photo
 
 OnEntry = Callable[[int, int], Any]
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """removal: how objects are removed and judged; short_side: photos are reduced to it, pixels; per_photo: most
-    removals from one photo; irrelevant: share of the triplets whose instruction names nothing in the photo."""
-
-    removal: RemovalOptions
-    short_side: int = 512
-    per_photo: int = 2
-    irrelevant: float = 0.2
-    shard_size: int = 1000
 
 
 def build(
