@@ -188,7 +188,7 @@ def _one_colour(pixels: np.ndarray, name: str) -> np.ndarray:
 
     Raises InputError where there are several.
     """
-    found: np.ndarray = pixels.any(axis=2)
+    found: np.ndarray = np.asarray(pixels.any(axis=2))
     if found.all():
         return np.zeros_like(found)
     colours = np.unique(pixels[found], axis=0)
