@@ -29,7 +29,7 @@ from restore.enhancement.record import Degradation
 from restore.enhancement.task import OnPass as OnEnhancePass
 from restore.enhancement.task import undo
 from restore.errors import InputError
-from restore.features.expectation import ExpectationNet
+from restore.features.expectation_net import ExpectationNet
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.grounder import Grounder

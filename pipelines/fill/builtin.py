@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from restore.features.expectation import Expectation, ExpectationNet, Expected
+from restore.features.expectation import Expectation
+from restore.features.expectation_net import ExpectationNet, Said
 from restore.features.lite0 import Lite0
 from restore.pipelines.diffusion.sampler import sample
 from restore.pipelines.fill.seams import close_seams, compose, shrink
 from restore.pipelines.fill.shift_map import Features, Labels, ShiftMapOptions, offsets, solve
 from restore.pipelines.networks.draft import MULTIPLE, DraftNet
-from restore.pipelines.push_pull import push_pull
 from restore.weights.store import load_weights
 
 COMPONENTS = ("draft", "expectation", "lite0")
@@ -35,27 +35,27 @@ COMPONENTS = ("draft", "expectation", "lite0")
 class Strategy:
     """One way to fill: which guide, how much it weighs against the seams, at which size.
 
-    guide: "draft", "sample" (a variant of the draft) or "smooth"; lam: weight of the guide's colours (λ of the shift
+    guide: "draft" or "sample" (a variant of the draft); lam: weight of the guide's colours (λ of the shift
     map); mu: weight of the expected features; side: long side of the working crop, pixels.
     """
 
     guide: str
     lam: float
-    mu: float = 1.0
+    mu: float = 3.5
     side: int = 128
 
 
-# In the order in which they are tried. Low λ is realistic, high λ faithful to the guide; another working size
-# finds other offsets.
+# In the order in which they are tried. Different working sizes find different offsets: their fills differ the most.
 STRATEGIES = (
-    Strategy("draft", 0.7),
-    Strategy("draft", 0.15),
     Strategy("draft", 2.0),
     Strategy("draft", 0.7, side=96),
+    Strategy("draft", 1.0, side=160),
+    Strategy("draft", 1.0, side=112),
+    Strategy("draft", 2.0, side=144),
     Strategy("sample", 0.7),
-    Strategy("draft", 0.35, side=160),
+    Strategy("draft", 0.15),
     Strategy("sample", 2.0, side=96),
-    Strategy("smooth", 0.05),
+    Strategy("draft", 0.35, side=160),
     Strategy("sample", 0.35, side=160),
 )
 
@@ -93,7 +93,7 @@ class BuiltinPipeline:
         # Channels last: a convolution on the CPU takes 0.6 of the time.
         self.net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         expectation.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.expectation = Expectation(expectation, self.draft)
+        self.expectation = Expectation(expectation, self.drafted)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> BuiltinPipeline:
@@ -190,11 +190,16 @@ class BuiltinPipeline:
         return WorkingCrop(x, m, draft, confidence, small_penalty, labels)
 
     @torch.inference_mode()
-    def draft(self, image: NDArray[np.float32], hole: NDArray[np.bool_], side: int = 128) -> NDArray[np.float32]:
-        """The image (H, W, 3) in [0, 1] with its hole (H, W) drafted at working size and enlarged: soft, a guess."""
-        small = self.small_draft(image, hole, side)[0]
-        large = cv2.resize(small, hole.shape[::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
-        return np.where(hole[..., None], large, image).astype(np.float32)
+    def drafted(
+        self, image: NDArray[np.float32], hole: NDArray[np.bool_], side: int = 128
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The image (H, W, 3) in [0, 1] with its hole (H, W) drafted at working size and enlarged: soft, a guess; and
+        the guess's expected absolute error (H, W)."""
+        small, error, _ = self.small_draft(image, hole, side)
+        size = hole.shape[::-1]
+        large = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC).clip(0, 1)
+        filled = np.where(hole[..., None], large, image).astype(np.float32)
+        return filled, np.asarray(cv2.resize(error, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
     @torch.inference_mode()
     def small_draft(
@@ -213,8 +218,6 @@ class BuiltinPipeline:
         return draft[..., :h, :w].cpu(), error[..., :h, :w].cpu()
 
     def _guide(self, kind: str, crop: WorkingCrop, steps: int, generator: torch.Generator) -> NDArray[np.float32]:
-        if kind == "smooth":
-            return _hwc(push_pull(crop.image, crop.mask))
         if kind == "sample":
             h, w = crop.image.shape[-2:]
             x, m, draft = (_padded(t).to(self._device) for t in (crop.image, crop.mask, crop.draft))
@@ -226,7 +229,7 @@ class BuiltinPipeline:
         return next(self.net.parameters()).device
 
 
-def features_at(expected: Expected, size: tuple[int, int]) -> Features:
+def features_at(expected: Said, size: tuple[int, int]) -> Features:
     """What is expected, at the size (h, w) of a working crop; squared distances are means over taps."""
     scale = len(expected.features) ** -0.5
     offered, wanted = (

@@ -44,13 +44,13 @@ def hole_windows(mask: np.ndarray, count: int, rng: np.random.Generator) -> list
     return windows
 
 
-def crop_features(lite0: Lite0, image: Tensor, windows: list[Window]) -> np.ndarray:
-    """Mean over cells of block 10 for each window of `image` (3, H, W) RGB in [0, 1]: (len(windows), 112).
+def crop_features(lite0: Lite0, image: Tensor, windows: list[Window], block: int = BLOCK) -> np.ndarray:
+    """Mean over cells of a block for each window of `image` (3, H, W) RGB in [0, 1]: (len(windows), 112).
 
     Give the real and the filled photo the same windows: rows are then pairs.
     """
     crops = torch.cat([_resized(image[:, y : y + side, x : x + side]) for y, x, side in windows])
-    return _pooled(lite0, crops)
+    return _pooled(lite0, crops, block)
 
 
 def photo_features(lite0: Lite0, image: Tensor) -> np.ndarray:
@@ -98,8 +98,8 @@ class OnnxNet:
 
 
 @torch.inference_mode()
-def _pooled(lite0: Lite0, images: Tensor) -> np.ndarray:
-    (features,) = lite0.features(images, (BLOCK,))
+def _pooled(lite0: Lite0, images: Tensor, block: int = BLOCK) -> np.ndarray:
+    (features,) = lite0.features(images, (block,))
     return np.asarray(features.float().mean((2, 3)).cpu().numpy())
 
 

@@ -9,6 +9,7 @@ import torch
 
 from restore.edit.area import SIDE, Area, Candidate, Mask
 from restore.edit.fillers import Order, pasted
+from restore.edit.loop import PATIENCE
 from restore.grounding.instruction import Instruction
 from restore.pipelines.hub.crop import around, changed, grown, matched, native_shape, shrunk
 from restore.pipelines.hub.inpaint import Painter
@@ -53,6 +54,7 @@ class PainterFiller:
 
     def __init__(self, painter: Painter, name: str) -> None:
         self.painter, self.name, self.side = painter, name, max(SIDE, painter.size)
+        self.patience = PATIENCE
         self.told: set[str] = set()
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:

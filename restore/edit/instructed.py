@@ -11,6 +11,7 @@ import torch
 from restore.edit.area import Area, Candidate, Mask, reduced, working_shape
 from restore.edit.fillers import Filler, Order, as_tensor, pasted
 from restore.edit.find import Region
+from restore.edit.loop import PATIENCE
 from restore.edit.request import Request
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.painting import paintable
@@ -57,7 +58,7 @@ class ProposalFiller:
     """A finished proposal as the first candidate, fills of another model beside it and for all that is repaired."""
 
     def __init__(self, base: Filler) -> None:
-        self.base, self.side = base, base.side
+        self.base, self.side, self.patience = base, base.side, base.patience
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
         if order.proposal is None or order.index > 1:
@@ -77,7 +78,7 @@ class ShapeFiller:
 
     def __init__(self, pipeline: ShapePipeline, base: Filler) -> None:
         """base: fills the place of an object that is replaced."""
-        self.pipeline, self.base, self.side = pipeline, base, base.side
+        self.pipeline, self.base, self.side, self.patience = pipeline, base, base.side, PATIENCE
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
         """Every candidate is a variant of its own noise."""

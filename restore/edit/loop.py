@@ -22,7 +22,7 @@ from restore.pipelines.fill.expansion import Expansion
 from restore.quality.judges.judge import Judgement
 from restore.settings import Settings
 
-PATIENCE = 3  # passes in a row without gain before the loop gives up
+PATIENCE = 3  # passes in a row without gain before a model that draws gives up
 MONTAGE_SIDE = 128  # long side, pixels, at which regions of several fills are put together
 MONTAGE_TRUST = 0.6  # weight of the judge's probability against colour steps across a cut
 MONTAGE_EXPECTED = 1.0  # weight of the distance to the expected features, alike
@@ -44,8 +44,10 @@ def repair(
     judge: Judge,
     settings: Settings,
     on_pass: Callable[[PassRecord], None] | None = None,
+    patience: int = PATIENCE,
 ) -> Outcome:
-    """Run the loop. `pixels` is the photo's size, for PAR_image; areas that carry a judgement are refined."""
+    """Run the loop. `pixels` is the photo's size, for PAR_image; areas that carry a judgement are refined.
+    patience: passes in a row without gain that end the loop."""
     passes: list[PassRecord] = []
     history: list[list[Area]] = []
     proposed: list[list[Area]] = []
@@ -71,7 +73,7 @@ def repair(
         gainless = 0 if accepted else gainless + 1
         if accepted and passes[-1].par_hole <= settings.par:
             stop = "threshold"
-        elif gainless == PATIENCE:
+        elif gainless == patience:
             stop = "no-gain"
             break
     return Outcome(passes, stop, history, proposed)

@@ -99,4 +99,5 @@ class Run:
             return replace(judgement, distance=None) if region.painted else judgement
 
         height, width = self.photo.pixels.shape[:2]
-        return repair(areas, height * width, fill, judge, settings, lambda record: tell(self.on_pass, record))
+        pixels, patience = height * width, self.filler.patience
+        return repair(areas, pixels, fill, judge, settings, lambda record: tell(self.on_pass, record), patience)

@@ -12,16 +12,17 @@ from torch import Tensor, nn
 
 from restore.weights.store import load_weights
 
-# (expansion, kernel, stride, out channels, repeats) of the seven stages.
+# (expansion, kernel, stride, out channels) of the seven stages.
 STAGES = (
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
+    (1, 3, 1, 16),
+    (6, 3, 2, 24),
+    (6, 5, 2, 40),
+    (6, 3, 2, 80),
+    (6, 5, 1, 112),
+    (6, 5, 2, 192),
+    (6, 3, 1, 320),
 )
+DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each
 HEAD_CHANNELS = 1280
 CLASSES = 1000
 
@@ -59,15 +60,15 @@ class Lite0(nn.Module):
     """EfficientNet-Lite0: `features` returns chosen block outputs, `classify` per-cell logits.
 
     Input is NCHW RGB in [0, 1], any size; strides of blocks 0, 2, 4, 10, 15 are 2, 4, 8, 16, 32
-    with 16, 24, 40, 112, 320 channels.
+    with 16, 24, 40, 112, 320 channels. `depths`: how often each stage is repeated; Lite1 is the same, but deeper.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, depths: tuple[int, ...] = DEPTHS) -> None:
         super().__init__()
         self.stem = SamePadConv(3, 32, 3, 2)
         blocks, cin = [], 32
-        for expand, kernel, stride, cout, repeats in STAGES:
-            for i in range(repeats):
+        for (expand, kernel, stride, cout), depth in zip(STAGES, depths, strict=True):
+            for i in range(depth):
                 blocks.append(InvertedResidual(cin, cout, expand, kernel, stride if i == 0 else 1))
                 cin = cout
         self.blocks = nn.ModuleList(blocks)

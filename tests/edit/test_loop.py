@@ -81,6 +81,13 @@ def test_stops_after_three_passes_without_gain():
     assert len(outcome.passes) == 4
 
 
+def test_what_does_not_draw_anew_stops_after_one_pass_without_gain():
+    fill, _ = fills([[235], [245], [10]])
+    outcome = repair(areas_of(picture(0), hole_mask()), 64 * 64, fill, judge, Settings(passes=3, par=0.0), patience=1)
+    assert outcome.stop == "no-gain"
+    assert [p.accepted for p in outcome.passes] == [True, False]
+
+
 def test_later_passes_fill_only_the_dilated_artifacts_inside_the_hole():
     hole = hole_mask()
     calls: list[np.ndarray] = []

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from restore.features.expectation import TAPS, Expectation, ExpectationNet, Expected
+from restore.features.expectation import Expectation
+from restore.features.expectation_net import TAPS, ExpectationNet, Said
 from restore.features.lite0 import Lite0, unit
+from restore.features.trunk import Trunk, rotary
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def expectation(lite0):
 
     def draft(image, hole):
         drafted.append(hole)
-        return np.where(hole[..., None], np.float32(0.5), image)
+        return np.where(hole[..., None], np.float32(0.5), image), 0.1 * hole.astype(np.float32)
 
     torch.manual_seed(1)
     return Expectation(ExpectationNet(lite0), draft), drafted
@@ -45,14 +47,12 @@ def test_the_nearest_to_the_mean_is_nearest_on_average(expectation, lite0):
     truths = [unit(f) for f in lite0.features(tensors, TAPS)]
     mean = [t.mean(0, keepdim=True) for t in truths]
     variance = [(t - m).square().sum(1, keepdim=True).mean(0, keepdim=True) for t, m in zip(truths, mean, strict=True)]
-    found.expect = lambda image, hole: Expected(mean, variance, mean)
+    found.expect = lambda image, hole: Said(mean, variance, mean)
     fill = np.where(hole[..., None], photo_and_hole(8)[0], photo)
     said = found.distance(fill, hole)
     average = np.zeros(hole.shape)
     for i in range(3):
-        found.expect = lambda image, hole, i=i: Expected(
-            [t[i : i + 1] for t in truths], [0 * v for v in variance], mean
-        )
+        found.expect = lambda image, hole, i=i: Said([t[i : i + 1] for t in truths], [0 * v for v in variance], mean)
         average += found.distance(fill, hole) / 3
     assert np.allclose(said, average, atol=1e-5)
 
@@ -83,3 +83,42 @@ def test_an_untrained_expectation_is_the_draft_itself(expectation):
     photo, hole = photo_and_hole()
     drafted = np.where(hole[..., None], np.uint8(128), photo)
     assert found.distance(drafted, hole)[hole].mean() < found.distance(photo, hole)[hole].mean()
+
+
+@torch.inference_mode()
+def test_a_batch_never_changes_what_is_expected(lite0):
+    torch.manual_seed(2)
+    net = ExpectationNet(lite0).eval()
+    for p in net.parameters():
+        if not p.any():  # what starts at zero would hide the rest
+            torch.nn.init.normal_(p, std=0.02)
+    drafted, error = torch.rand(3, 3, 64, 96), torch.rand(3, 1, 64, 96)
+    mask = (torch.rand(3, 1, 64, 96) > 0.7).float()
+    together, alone = net(drafted, mask, error), net(drafted[1:2], mask[1:2], error[1:2])
+    for many, one in zip(together.features + together.error, alone.features + alone.error, strict=True):
+        assert torch.allclose(many[1:2], one, atol=1e-4)
+    assert not torch.allclose(together.features[2], net(drafted, mask, 0 * error).features[2])
+
+
+@torch.inference_mode()
+def test_attention_sees_where_cells_are_to_each_other_not_where_they_are():
+    """Rotary positions (Su et al., 2021): scores depend on the difference of two places alone."""
+    cos, sin = rotary(5, 6, 32, torch.device("cpu"))
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 32)
+    half = 16
+
+    def turned(x, cell):
+        return x * cos[cell] + torch.cat([-x[half:], x[:half]]) * sin[cell]
+
+    def score(a, b):
+        return float(turned(q, a[0] * 6 + a[1]) @ turned(k, b[0] * 6 + b[1]))
+
+    assert score((1, 1), (2, 3)) == pytest.approx(score((3, 2), (4, 4)), abs=1e-4)
+    assert abs(score((1, 1), (2, 3)) - score((1, 1), (3, 2))) > 1e-3
+
+
+@torch.inference_mode()
+def test_a_trunk_changes_nothing_before_it_is_trained():
+    x = torch.randn(1, 32, 3, 5)
+    assert torch.equal(Trunk(32, 2)(x), x)
