@@ -176,6 +176,7 @@ def stand_ins() -> Iterator[None]:
     """Models that cost nothing: fills of one grey, no artifacts anywhere, restorations as they were begun."""
     from restore.api import Engine
     from restore.edit.area import Candidate
+    from restore.edit.fillers import BuiltinFiller
     from restore.edit.find import RegionFinder
     from restore.measure.assessor import Assessor
     from restore.pipelines.restoration import plans
@@ -187,8 +188,8 @@ def stand_ins() -> Iterator[None]:
         where = np.ones(image.shape[:2], np.bool_) if hole is None else hole
         return Judgement(np.zeros(where.shape, np.float32), where, severity=0.1)
 
-    class Grey:
-        side = 512
+    class Grey(BuiltinFiller):
+        def __init__(self) -> None: ...
 
         def fill(self, area: Any, todo: Any, order: Any) -> list[Candidate]:
             image = area.image.copy()
