@@ -4,28 +4,27 @@
 
 Both samplers step through the same noise levels where they overlap (Karras et al., NeurIPS 2022, eq. 5): the one from
 the draft starts at `SIGMA_START`, the other at each of `FULL`. Photos at 128 pixels, the draft network's own size;
-PAR and feature distance of the sampled hole, one sample a photo. With --coord (weights of the painting network) also
-from the draft that it paints.
+PAR and feature distance of the sampled hole, one sample a photo.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.fill import load
 from restore import Engine
 from restore.features.lite0 import Lite0
-from restore.pipelines.diffusion.sampler import RHO, SIGMA_END, SIGMA_START, sample, schedule
+from restore.pipelines.diffusion.denoiser import levels
+from restore.pipelines.diffusion.loop import descend, euler, noise_like
+from restore.pipelines.diffusion.sampler import SIGMA_START, sample
+from restore.pipelines.diffusion.schedules import RHO, SIGMA_END, karras
 from restore.pipelines.fill.seams import shrink
-from restore.pipelines.networks.coord import CODE, CoordNet
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.push_pull import push_pull
 from restore.quality.metrics.full_reference import feature_distance
@@ -44,22 +43,15 @@ def steps_from(start: float) -> int:
 def from_noise(net: DraftNet, x: Tensor, mask: Tensor, sigmas: list[float], generator: torch.Generator) -> Tensor:
     """`sample` without a draft: pure noise in the hole at the first level."""
     smooth, known = push_pull(x, mask) * 2 - 1, x * 2 - 1
-    noisy = torch.where(mask > 0.5, smooth + sigmas[0] * torch.randn(x.shape, generator=generator), known)
-    for sigma, after in pairwise(sigmas):
-        clean, _ = net.denoise(noisy, torch.full((1,), sigma), smooth, mask)
-        noisy = torch.where(mask > 0.5, clean + (after / sigma) * (noisy - clean), known)
-    return ((noisy + 1) / 2).clamp(0, 1)
+    noisy = torch.where(mask > 0.5, smooth + sigmas[0] * noise_like(x, generator), known)
 
+    def estimate(x: Tensor, sigma: float) -> Tensor:
+        return net.denoise(x, levels(sigma, x), smooth, mask)[0]
 
-def painted(
-    painter: CoordNet, x: Tensor, mask: Tensor, draft: Tensor, error: Tensor, generator: torch.Generator
-) -> Tensor:
-    """The draft (1, 3, h, w) with the painting network's detail, at its own size."""
-    image, small = (np.ascontiguousarray(v[0].permute(1, 2, 0).numpy()) for v in (x, draft))
-    code = torch.randn((1, CODE), generator=generator)
-    hole, uncertain = mask[0, 0].numpy() > 0.5, error[0, 0].numpy()
-    out = painter.fill(np.rint(image * 255).astype(np.uint8), hole, small, uncertain, code)
-    return torch.from_numpy(out).permute(2, 0, 1)[None].float() / 255
+    def step(x: Tensor, clean: Tensor, sigma: float, after: float) -> Tensor:
+        return torch.where(mask > 0.5, euler(x, clean, sigma, after), known)
+
+    return ((descend(noisy, sigmas, estimate, step) + 1) / 2).clamp(0, 1)
 
 
 @torch.inference_mode()
@@ -68,14 +60,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=26, help="photos, evenly taken")
-    parser.add_argument("--coord", type=Path, help="weights of the painting network")
     args = parser.parse_args()
     net, engine, lite0 = DraftNet.from_weights(load_weights("draft")), Engine(device="cpu"), Lite0().eval()
     lite0.load_state_dict(load_weights("lite0"))
     photos = load(args.data, None)
-    painter = None if args.coord is None else CoordNet.from_weights(load_file(args.coord))
     kinds = ["draft alone", f"draft, then {STEPS} steps"]
-    kinds += [] if painter is None else ["draft painted", f"draft painted, then {STEPS} steps"]
     kinds += [f"noise of {s:g}, {n} steps" for s in FULL for n in (STEPS + 1, steps_from(s))]
     found: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in kinds}
     for photo in photos[:: max(1, len(photos) // args.limit)]:
@@ -87,13 +76,11 @@ def main() -> None:
         for kind in kinds:
             generator, begun = torch.Generator().manual_seed(0), time.process_time()
             if kind.startswith("draft"):
-                out, error = net.draft(x, mask)
-                if painter is not None and kind.startswith("draft painted"):
-                    out = painted(painter, x, mask, out, error, generator)
+                out, _ = net.draft(x, mask)
                 out = sample(net, x, mask, out, STEPS, generator) if kind.endswith("steps") else out
             else:
                 start, steps = float(kind.split()[2].rstrip(",")), int(kind.split()[3])
-                out = from_noise(net, x, mask, schedule(steps, start), generator)
+                out = from_noise(net, x, mask, karras(steps, start), generator)
             seconds = time.process_time() - begun
             out = torch.where(mask > 0.5, out, x)
             picture = np.rint(out[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)

@@ -27,7 +27,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks import rivals
@@ -37,7 +36,6 @@ from restore.edit.area import SIDE, areas_of
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Order
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.fill.builtin import BuiltinPipeline
-from restore.pipelines.networks.coord import CoordNet
 from restore.quality.metrics.full_reference import feature_distance
 from restore.settings import Settings
 
@@ -210,23 +208,19 @@ def detail(model: Engine, photos: Sequence[Photo], folder: Path) -> list[Row]:
     return rows
 
 
-def drafts(pipeline: BuiltinPipeline, photos: Sequence[Photo], coord: Path | None, folder: Path) -> list[Row]:
-    """As `detail`, of the ways to enlarge the draft of a window; coord: weights of the painting network."""
-    painter = CoordNet.shipped() if coord is None else CoordNet.from_weights(load_file(coord))
-    fillers = {"draft, own detail": DraftFiller(pipeline)}
-    if painter is not None:
-        fillers["draft, coordinates"] = DraftFiller(pipeline, painter)
+def drafts(pipeline: BuiltinPipeline, photos: Sequence[Photo], folder: Path) -> list[Row]:
+    """As `detail`, of the ways to enlarge the draft of a window."""
+    filler = DraftFiller(pipeline)
     lite0, order = trained_lite0(), Order(Settings(passes=1, candidates=1), 1)
     rows, crops = [], []
     for photo in tqdm(photos, desc="drafts"):
-        fills = {name: photo.image.copy() for name in ("truth", "draft, enlarged", *fillers)}
+        fills = {name: photo.image.copy() for name in ("truth", "draft, enlarged", "draft, own detail")}
         for area in areas_of(photo.image, photo.mask, max(photo.mask.shape)):
             inside, size = area.window.slices, area.hole.shape[::-1]
             small = pipeline.small_draft((area.image / 255).astype(np.float32), area.hole)[0]
             soft = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC).clip(0, 1) * 255
             fills["draft, enlarged"][inside][area.hole] = np.rint(soft)[area.hole]
-            for name, filler in fillers.items():
-                fills[name][inside] = filler.fill(area, area.hole, order)[0].image
+            fills["draft, own detail"][inside] = filler.fill(area, area.hole, order)[0].image
         rows += _scored(lite0, photo, fills)
         crops.append(_row(photo, fills))
     _write_sheet(crops, folder / "drafts.png")
@@ -323,7 +317,6 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--limit", type=int, default=3, help="photos that large ones are made from")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--coord", type=Path, help="weights of the painting network [default: shipped ones]")
     args = parser.parse_args()
     if args.parts.startswith("one:"):
         fill_one(args.data, float(args.parts.removeprefix("one:")))
@@ -354,7 +347,7 @@ def main() -> None:
             if part == "detail":
                 rows = detail(model, measured, args.out)
             else:
-                rows = drafts(BuiltinPipeline.shipped(), measured, args.coord, args.out)
+                rows = drafts(BuiltinPipeline.shipped(), measured, args.out)
         else:
             sys.exit(f"expected parts among {', '.join(PARTS)}, got {part}")
         write(args.out / f"{part}.csv", rows)

@@ -23,6 +23,7 @@ from restore.pipelines.hub.prior import load_prior
 from restore.pipelines.restoration import plans
 from restore.pipelines.restoration.degradations import Blur
 from restore.pipelines.restoration.kernels import gaussian_kernel
+from restore.pipelines.restoration.sampling import Sampling
 
 
 def peak() -> float:
@@ -49,7 +50,7 @@ def measure(path: str, task: str, side: int, steps: int | None) -> dict[str, flo
         plan = plans.inpaint(x, (torch.rand(1, 1, side, side) < 0.5).float())
     del x
     before, begun = peak(), time.process_time()
-    plans.run(prior, plan, plans.Sampling(steps=steps), torch.Generator().manual_seed(0))
+    plans.run(prior, plan, Sampling(steps=steps), torch.Generator().manual_seed(0))
     return {"seconds": time.process_time() - begun, "memory": peak() - before, "megapixels": side * side / 1e6}
 
 

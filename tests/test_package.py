@@ -12,7 +12,7 @@ import grimp
 import pytest
 
 from restore.errors import ModelUnavailableError
-from restore.weights.store import FOLDER, load_weights, manifest, verified
+from restore.weights.store import FOLDER, LIMIT, load_weights, manifest, verified
 
 ROOT = Path(__file__).parents[1]
 LINKS = ("pipelines", "quality", "training", "configs")
@@ -58,7 +58,7 @@ def test_every_shipped_weight_matches_the_manifest():
         assert sum(t.numel() for t in load_weights(name).values()) == entry["parameters"]
         assert entry["licence"]
         assert entry["architecture"]
-    assert sum(e["bytes"] for e in manifest().values()) <= 70e6
+    assert sum(e["bytes"] for e in manifest().values()) <= LIMIT
 
 
 def test_damaged_weights_are_refused(monkeypatch, tmp_path):

@@ -25,7 +25,7 @@ from restore.errors import InputError, RestoreError
 from restore.images.files import replacing, write_text
 from restore.weights import store
 
-# Licences of the photos and labels in ../shared/data, by the beginning of a source's name, as stated there.
+# Licences of the photos and labels that the shipped weights learnt from, by the beginning of a source's name.
 LICENCES = {
     "photos-": "ImageNet one photo per class, OSIE (MIT), rooms and houses, mixed objects, food, BSDS500 (research), "
     "cats and dogs, clothing (CC0), street (Apache-2.0), wallpapers (CC/GPL)",

@@ -19,14 +19,12 @@ TASKS = {
     "draft": ("restore.training.recipes.draft", "DraftTask"),
     "expectation": ("restore.training.recipes.expectation", "ExpectationTask"),
     "prior": ("restore.training.recipes.prior", "PriorTask"),
-    "mender": ("restore.training.recipes.mender", "MenderTask"),
     "grounder": ("restore.training.recipes.grounder", "GrounderTask"),
     "judge": ("restore.training.recipes.judge", "JudgeTask"),
     "scorer": ("restore.training.recipes.scorer", "ScorerTask"),
     "natural": ("restore.training.recipes.natural", "StatisticsTask"),
     "instruct": ("restore.training.recipes.instruct", "InstructTask"),
     "shape": ("restore.training.recipes.shape", "ShapeTask"),
-    "coord": ("restore.training.recipes.coord", "CoordTask"),
     "mbc": ("restore.training.recipes.mbc", "MbcTask"),
 }
 RECIPES = Path(__file__).parent / "recipes"

@@ -14,7 +14,8 @@ from torch import Tensor
 from restore.errors import InputError
 
 TRAINED = 1000  # steps of the linear DDPM schedule (Ho et al., NeurIPS 2020, section 4)
-RESPACED = (25, 50, 100, 250)  # published step counts
+RHO = 7.0  # Karras et al., eq. 5
+SIGMA_END = 0.02  # last level before 0, [-1, 1]: under 3 levels of 8 bits
 
 
 def alpha_bar_of(sigma: float) -> float:
@@ -47,6 +48,15 @@ def geometric(steps: int, start: float, end: float) -> list[float]:
     if steps == 1:
         return [start, 0.0]
     return [start * (end / start) ** (i / (steps - 1)) for i in range(steps)] + [0.0]
+
+
+def karras(steps: int, start: float, end: float = SIGMA_END) -> list[float]:
+    """`steps` levels from `start` to `end` in equal steps of their seventh root, then 0 (Karras et al., eq. 5)."""
+    if steps == 1:
+        return [start, 0.0]
+    ramp = [i / (steps - 1) for i in range(steps)]
+    first, last = start ** (1 / RHO), end ** (1 / RHO)
+    return [(first + r * (last - first)) ** RHO for r in ramp] + [0.0]
 
 
 def warm(levels: list[float], start: float) -> list[float]:

@@ -32,7 +32,7 @@ RES = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class UNetLayout:
     """What a checkpoint's keys and shapes say. attention: by level, finest first."""
 
     channels: tuple[int, ...]
@@ -47,7 +47,7 @@ class Layout:
         return self.layers + 1
 
 
-def layout_of(weights: Weights) -> Layout:
+def layout_of(weights: Weights) -> UNetLayout:
     """Raises ModelUnavailableError if the keys are not those of an unconditional guided-diffusion UNet."""
     try:
         return _layout_of(weights)
@@ -57,7 +57,7 @@ def layout_of(weights: Weights) -> Layout:
         ) from None
 
 
-def _layout_of(weights: Weights) -> Layout:
+def _layout_of(weights: Weights) -> UNetLayout:
     if "label_emb.weight" in weights:
         raise ModelUnavailableError("expected an unconditional checkpoint, got one with class labels")
     if weights["input_blocks.0.0.weight"].shape[1] != 3:
@@ -70,7 +70,7 @@ def _layout_of(weights: Weights) -> Layout:
         raise ModelUnavailableError(f"expected levels of one depth, got {count} blocks with upsampling at {ups}")
     first = [1 + i * per_level for i in range(levels)]
     width = weights["input_blocks.1.0.out_layers.3.weight"].shape[0]
-    return Layout(
+    return UNetLayout(
         tuple(weights[f"input_blocks.{i}.0.out_layers.3.weight"].shape[0] for i in first),
         per_level - 1,
         tuple(f"input_blocks.{i}.1.qkv.weight" in weights for i in first),
@@ -89,7 +89,7 @@ def _upsampler(weights: Weights, block: int) -> str | None:
     return None
 
 
-def unet_config(layout: Layout, head_channels: int) -> dict[str, Any]:
+def unet_config(layout: UNetLayout, head_channels: int) -> dict[str, Any]:
     """Arguments of `UNet2DModel`."""
     plain = ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D") if layout.residual_resampling else (
         "DownBlock2D", "UpBlock2D"
@@ -115,7 +115,7 @@ def unet_config(layout: Layout, head_channels: int) -> dict[str, Any]:
     }
 
 
-def converted(weights: Weights, layout: Layout, head_channels: int) -> Weights:
+def converted(weights: Weights, layout: UNetLayout, head_channels: int) -> Weights:
     """The checkpoint's tensors under the names of `UNet2DModel`. Raises ModelUnavailableError for keys left over."""
     old = dict(weights)
     new: Weights = {}

@@ -22,7 +22,7 @@ from PIL import Image as Pillow
 
 from restore.errors import ModelUnavailableError
 from restore.hub.cache import quiet
-from restore.pipelines.hub.placement import Memory
+from restore.pipelines.hub.placement import DeviceMemory
 
 EDITOR = re.compile(r"Pix2Pix|Edit|Kontext")  # classes that take an instruction and no mask
 TRANSFORMER_SIZE = 1024  # native side of models whose config names none
@@ -86,7 +86,7 @@ class HubPainter:
         both = "true_cfg_scale" in self.accepts and not self.true_guidance
         self.negative = "negative_prompt" in self.accepts and not both
         self.size, self.multiple = sampling.size or _native_size(pipe), _multiple(pipe)
-        self.memory = Memory(pipe, device, name)
+        self.memory = DeviceMemory(pipe, device, name)
 
     def __call__(
         self,

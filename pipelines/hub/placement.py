@@ -34,7 +34,7 @@ def placement(device: torch.device, free: float, weights: int, largest: int) -> 
     return MODEL if free >= MARGIN * largest + HEADROOM else LAYERS
 
 
-class Memory:
+class DeviceMemory:
     """Places a pipeline and runs calls of it; after "out of memory" takes the next step and runs the call again."""
 
     def __init__(self, pipe: Any, device: torch.device, name: str) -> None:

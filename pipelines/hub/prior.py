@@ -41,14 +41,19 @@ def prior_from_weights(weights: dict[str, Tensor]) -> PriorNet:
     levels = sum(1 for key in weights if key.startswith("narrow.") and key.endswith(".weight")) + 1
     try:
         widths = tuple(weights[f"down.{i}.0.conv1.weight"].shape[0] for i in range(levels))
-        blocks = sum(1 for key in weights if key.startswith("down.0.") and key.endswith("conv1.weight"))
-        net = PriorNet(PriorConfig(widths, blocks))
+        down, up = ([_depth(weights, f"{way}.{i}.") for i in range(levels)] for way in ("down", "up"))
+        net = PriorNet(PriorConfig(widths, tuple(down), tuple(up[:-1])))
         net.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
         raise ModelUnavailableError(
             f"expected weights of a PriorNet, got others: {str(error).splitlines()[0]}"
         ) from None
     return net.eval()
+
+
+def _depth(weights: dict[str, Tensor], level: str) -> int:
+    """Residual blocks of a level."""
+    return sum(1 for key in weights if key.startswith(level) and key.endswith("conv1.weight"))
 
 
 class DiffusersPrior:

@@ -24,10 +24,11 @@ SIGMA_MIN, SIGMA_MAX = 0.005, 2.0  # noise levels seen in training
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """Channels at 1/2, 1/4 and 1/8 of the image size; residual blocks per level, on the way down and up alike."""
+    """Channels at 1/2, 1/4 and 1/8 of the image size; residual blocks per level on the way down (1/2 first) and up."""
 
     widths: tuple[int, ...] = (64, 128, 192)
-    blocks: int = 2
+    down: tuple[int, ...] = (1, 2, 3)
+    up: tuple[int, ...] = (2, 2)
 
 
 class PriorNet(nn.Module):
@@ -42,9 +43,9 @@ class PriorNet(nn.Module):
         self.stem = nn.Conv2d(3 * cells, config.widths[0], 3, padding=1)
         self.down, self.up, self.narrow, self.widen = (nn.ModuleList() for _ in range(4))
         for i, width in enumerate(config.widths):
-            self.down.append(nn.ModuleList(ResBlock(width, emb) for _ in range(config.blocks)))
+            self.down.append(nn.ModuleList(ResBlock(width, emb) for _ in range(config.down[i])))
             if i + 1 < len(config.widths):
-                self.up.append(nn.ModuleList(ResBlock(width, emb) for _ in range(config.blocks)))
+                self.up.append(nn.ModuleList(ResBlock(width, emb) for _ in range(config.up[i])))
                 self.narrow.append(nn.Conv2d(width, config.widths[i + 1], 2, 2))
                 self.widen.append(nn.Conv2d(config.widths[i + 1], 4 * width, 1))
         self.final = nn.Conv2d(config.widths[0], 3 * cells, 3, padding=1)
@@ -55,7 +56,8 @@ class PriorNet(nn.Module):
         freq = torch.exp(torch.linspace(0, math.log(64), 16, device=noise.device))
         angle = noise.float()[:, None] * freq
         emb = self.emb(torch.cat([angle.cos(), angle.sin()], 1).to(x.dtype))
-        x = self.stem(F.pixel_unshuffle(x, UNSHUFFLE))
+        # Channels last: a CPU's convolutions at half size are up to 1.7 times as fast.
+        x = self.stem(F.pixel_unshuffle(x, UNSHUFFLE).contiguous(memory_format=torch.channels_last))
         skips = []
         for i, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.pipelines.diffusion.sampler import schedule
+from restore.pipelines.diffusion.loop import descend, euler
+from restore.pipelines.diffusion.schedules import karras
 from restore.pipelines.networks.instruct import SIDE, InstructNet, token_ids
 from restore.pipelines.paint.single import SingleNetPipeline
 
@@ -57,13 +57,17 @@ class InstructPipeline(SingleNetPipeline[InstructNet]):
         source = (small * 2 - 1).to(device)
         words = self.net.read(token_ids([prompt, "", ""]).to(device))
         scales = (guidance_scale, image_guidance_scale)
-        levels = [math.inf, 0.0] if num_inference_steps == 1 else schedule(num_inference_steps, SIGMA_MAX)
+        levels = [math.inf, 0.0] if num_inference_steps == 1 else karras(num_inference_steps, SIGMA_MAX)
         x, change = source, torch.zeros_like(source[:, :1])
         if num_inference_steps > 1:
             x = source + SIGMA_MAX * torch.randn(source.shape, generator=generator).to(device)
-        for sigma, after in pairwise(levels):
+
+        def estimate(x: Tensor, sigma: float) -> Tensor:
+            nonlocal change  # the last step's counts
             clean, change = self._denoise(source, x, sigma, words, scales)
-            x = clean if math.isinf(sigma) else clean + (after / sigma) * (x - clean)
+            return clean
+
+        x = descend(x, levels, estimate, euler)
         return _enlarged(image, x.cpu() / 2 + 0.5, torch.sigmoid(change.float()).cpu())
 
     def _denoise(

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -32,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.pipelines.diffusion.denoiser import Denoiser, levels, posterior_variance
-from restore.pipelines.diffusion.schedules import ancestral_share
+from restore.pipelines.diffusion.loop import ancestral, descend
 from restore.pipelines.restoration.degradations import Operator
 from restore.pipelines.restoration.terms import QualityTerms
 from restore.pipelines.restoration.tiles import SIDE, Box, blended
@@ -158,44 +157,20 @@ def sample(
     sigmas: list[float],
     generator: torch.Generator,
     *,
-    fresh: float | None = None,
     temperature: float = 1.0,
     on_step: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Denoise from x (N, C, H, W), a picture at level sigmas[0], through falling levels that end in 0.
 
-    After every estimate x̂₀ the next picture is x̂₀ + temperature · σ_next · (√(1−fresh) n̂ + √fresh n), n̂ the
-    noise that the step found and n new noise. `fresh` None: 1 − σ²_next/σ², ancestral DDPM sampling. A number:
-    DiffPIR's ζ (Zhu et al., 2023, eq. 10). Temperature 0: DPIR, no noise at all. `generator` draws
-    noise for the batch as a whole: give one image per call where every image is to have its own seed.
+    `generator` draws noise for the batch as a whole: give one image per call where every image is to have its own
+    seed. temperature: see `ancestral`.
     """
-    for i, (sigma, after) in enumerate(pairwise(sigmas)):
+
+    def estimate(x: Tensor, sigma: float) -> Tensor:
         clean = denoiser.denoise(x, levels(sigma, x))
-        if correct is not None:
-            clean = correct(x, clean, sigma)
-        x = _renoised(x, clean, sigma, after, generator, fresh, temperature)
-        if on_step is not None:
-            on_step(i)
-    return x
+        return clean if correct is None else correct(x, clean, sigma)
 
+    def step(x: Tensor, clean: Tensor, sigma: float, after: float) -> Tensor:
+        return ancestral(x, clean, sigma, after, generator, temperature)
 
-def _renoised(
-    x: Tensor,
-    clean: Tensor,
-    sigma: float,
-    after: float,
-    generator: torch.Generator,
-    fresh: float | None,
-    temperature: float,
-) -> Tensor:
-    if after == 0 or temperature == 0:
-        return clean
-    share = ancestral_share(sigma, after) if fresh is None else fresh
-    return clean + temperature * after * (
-        (1 - share) ** 0.5 * (x - clean) / sigma + share**0.5 * noise_like(x, generator)
-    )
-
-
-def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """White noise of x's shape, drawn where the generator lives."""
-    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device).to(x.device)
+    return descend(x, sigmas, estimate, step, on_step)

@@ -1,8 +1,9 @@
 """Plug-and-play restoration by half-quadratic splitting: denoise, then solve for the data exactly.
 
 DPIR (Zhang et al., TPAMI 2021) alternates a denoiser with the data step of `degradations` at falling noise
-levels; DiffPIR (Zhu et al., CVPRW 2023) puts noise back between them and so samples. Both are `guidance.sample`
-with this correction, which is the limit of infinitely many gradient steps of GDP-x₀: see the docstring there.
+levels: `guidance.sample` with this correction at temperature 0. DiffPIR (Zhu et al., CVPRW 2023) puts noise back
+between them and so samples: at temperature 1. The correction is the limit of infinitely many gradient steps of
+GDP-x₀: see the docstring there.
 """
 
 from __future__ import annotations

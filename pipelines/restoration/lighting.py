@@ -29,7 +29,7 @@ class Lighting:
     single exposure the gain is that of its shadows: its light map holds what bright parts have beyond it.
     """
 
-    def __init__(self, y: Tensor, target: float = 0.45) -> None:
+    def __init__(self, y: Tensor, target: float) -> None:
         shots = (y.unflatten(1, (-1, 3))[0] + 1) / 2
         self.single = len(shots) == 1
         if self.single:

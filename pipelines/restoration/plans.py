@@ -12,6 +12,7 @@ from torch import Tensor
 
 from restore.errors import InputError
 from restore.pipelines.diffusion.denoiser import Denoiser
+from restore.pipelines.diffusion.loop import noise_like
 from restore.pipelines.diffusion.schedules import ddpm, geometric, warm
 from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
 from restore.pipelines.restoration.guidance import (
@@ -21,24 +22,21 @@ from restore.pipelines.restoration.guidance import (
     Measurement,
     Overview,
     Persuasion,
-    noise_like,
     sample,
 )
 from restore.pipelines.restoration.half_quadratic import HalfQuadratic
 from restore.pipelines.restoration.jpeg import Compressed, Jpeg
 from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
 from restore.pipelines.restoration.lighting import Lighting, blotch_level, noise_level
+from restore.pipelines.restoration.sampling import LEAST_NOISE, Sampling
 from restore.pipelines.restoration.terms import QualityTerms
 from restore.pipelines.restoration.tiles import SIDE, Box, Windowed
 
-TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg", "compose")
-METHODS = ("half-quadratic", "gdp", "gdp-xt")
 LEVELS = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}  # where super-resolution starts, by factor
 PARTS = {"blur": 1, "disk": 1, "motion": 2, "downsample": 1, "noise": 1, "jpeg": 1}  # numbers of a composition's parts
 LEAST_SIDE = 8  # pixels of a reduced photo
 SILENT = 1 / 127.5  # finest noise below one level: something smoothed it away, or there is none
 FAR = 0.5  # level from which sampling makes up more than windows agree on
-LEAST_NOISE = 0.005  # σ, [-1, 1]: below this the prior was not trained
 
 
 @dataclass(frozen=True)
@@ -88,37 +86,6 @@ class Plan:
         return replace(self, measurement=measurement, start=start, quality=None, sketch=None)
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How to run a plan. steps None: the plan's. level None: the measurement's own.
-
-    strength: weight of the measurement, 1 = derived. temperature: 0 no noise (one best answer), 1 a sample;
-    None: 0 for half-quadratic, 1 for gdp. respaced: DDPM's spacing instead of equal ratios.
-    """
-
-    method: str = "half-quadratic"
-    steps: int | None = None
-    strength: float = 1.0
-    guidance_steps: int = 1
-    level: float | None = None
-    temperature: float | None = None
-    respaced: bool = False
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"expected a method out of {', '.join(METHODS)}, got '{self.method}'")
-        for name in ("steps", "guidance_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"expected {name} of at least 1, got {value}")
-        if not self.strength > 0:
-            raise InputError(f"expected a guidance strength above 0, got {self.strength:g}")
-        if self.level is not None and not LEAST_NOISE <= self.level <= 200:
-            raise InputError(f"expected a start level from {LEAST_NOISE} to 200, got {self.level:g}")
-        if self.temperature is not None and not 0 <= self.temperature <= 1:
-            raise InputError(f"expected a temperature from 0 to 1, got {self.temperature:g}")
-
-
 def run(
     denoiser: Denoiser,
     plan: Plan,
@@ -129,7 +96,7 @@ def run(
 ) -> Tensor:
     """Restore one image in windows of `window` pixels; (1, 3, H, W) in about [-1, 1]."""
     steps = sampling.steps or plan.steps
-    level = sampling.level or plan.level
+    level = sampling.start or plan.level
     gdp = sampling.method != "half-quadratic"
     temperature = float(gdp) if sampling.temperature is None else sampling.temperature
     if sampling.respaced:
@@ -267,21 +234,21 @@ def compose(y: Tensor, text: str) -> Plan:
     return Plan(Measurement(operator, y, variance), operator.start(y), level, 0.02, 10, deviation)
 
 
-def low_light(y: Tensor, target: float = 0.45, noise: float | None = None) -> Plan:
+def low_light(y: Tensor, target: float, noise: float | None = None) -> Plan:
     """Brighten to a mean of about `target`, in [0, 1]; the noise that this amplifies is taken out."""
     operator = Lighting(y, target)
     gain = float(operator.gains[0])
     sigma = noise_level(y) if noise is None else noise
     level = min(0.5, max(0.02, sigma / gain))
     variance = max(QUANTISATION, sigma**2)
-    terms = QualityTerms(exposure=0.05, target=target)
+    terms = QualityTerms(target, exposure=0.05)
     start = operator.start(y).clamp(-1, 1)
     return Plan(
         Measurement(operator, y, variance), start, level, 0.02, 4, quality=terms, estimated={"noise": sigma * 127.5}
     )
 
 
-def hdr(shots: list[Tensor], target: float = 0.45) -> Plan:
+def hdr(shots: list[Tensor], target: float) -> Plan:
     """2 to 5 aligned exposures (1, 3, H, W) to one picture."""
     if not 2 <= len(shots) <= 5:
         raise InputError(f"expected 2 to 5 exposures, got {len(shots)}")

@@ -15,13 +15,13 @@ REGION = 4  # pixels, side of the cells whose contrast to their neighbours is ke
 
 @dataclass(frozen=True)
 class QualityTerms:
-    """Weights; 0 switches a term off. target: mean brightness wanted of a patch, [0, 1].
+    """target: mean brightness that exposure wants of a patch, [0, 1]. The others are weights; 0 switches a term off.
 
     reference (N, 3, H, W) in [-1, 1]: the picture whose local contrast `spatial` keeps; required if that is on.
     """
 
+    target: float
     exposure: float = 0.0
-    target: float = 0.45
     colour: float = 0.0
     spatial: float = 0.0
     variation: float = 0.0

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from restore.cli.pipes import Goal, goal_of, read, stream_options
+from restore.enhancement.damage import Damage
+from restore.enhancement.tasks import PASSES, TASKS
 from restore.errors import InputError
+from restore.pipelines.restoration.sampling import METHODS, Sampling
+from restore.settings import DEVICES, Settings, load_mapping
 
 if TYPE_CHECKING:
     from restore.results import EnhanceResult
-
-TASKS = ("super-resolution", "deblur", "denoise", "colorize", "inpaint", "low-light", "hdr", "dejpeg", "compose")
 
 
 def configured(context: click.Context, _: click.Parameter, path: str | None) -> None:
     """Make the values of a YAML file the defaults of the command's options."""
     if path is None:
         return
-    from restore.settings import load_mapping
-
     options = {name.lstrip("-").replace("-", "_"): p.name for p in context.command.params for name in p.opts}
     known = [name for name, p in options.items() if len(name) > 1 and p not in ("images", "config", "help")]
     values = load_mapping(path, known)
@@ -37,9 +37,10 @@ def _text(value: Any) -> Any:
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGE…")
-@click.option("--task", required=True, type=click.Choice(TASKS), help="What to undo.")
-@click.option("--scale", type=click.Choice(["2", "3", "4", "8"]), default="4", help="super-resolution. [default: 4]")
-@click.option("--kernel-kind", type=click.Choice(["bicubic", "area"]), default="bicubic",
+@click.option("--task", required=True, type=click.Choice(list(TASKS)), help="What to undo.")
+@click.option("--scale", type=click.Choice(["2", "3", "4", "8"]), default=str(Damage.scale), show_default=True,
+              help="super-resolution.")  # fmt: skip
+@click.option("--kernel-kind", type=click.Choice(["bicubic", "area"]), default=Damage.kernel_kind, show_default=True,
               help="super-resolution: how the picture was made small.")  # fmt: skip
 @click.option("--blur", type=float, help="deblur: width of a Gaussian, pixels; unknown: estimated.")
 @click.option("--motion", help="deblur: LENGTH,ANGLE of a straight motion, pixels and degrees.")
@@ -48,22 +49,24 @@ def _text(value: Any) -> Any:
 @click.option("--noise", type=float, help="denoise, deblur, low-light: deviation in levels of 255; unknown: estimated.")
 @click.option("--peak", type=float, help="denoise: Poisson noise of this many counts at white.")
 @click.option("--quality", type=int, help="dejpeg: the encoder's quality, 1 to 100; default: from the file.")
-@click.option("--target", type=float, default=0.45, help="low-light, hdr: brightness wanted, 0 to 1. [default: 0.45]")
+@click.option("--target", type=float, default=Damage.target, show_default=True,
+              help="low-light, hdr: brightness wanted, 0 to 1.")  # fmt: skip
 @click.option("--degradation", help='compose: what happened in which order, e.g. "blur:2,downsample:2,jpeg:30".')
 @click.option("--mask", type=click.Path(), help="inpaint: image of the photo's size; white is lost.")
-@click.option("--method", type=click.Choice(["half-quadratic", "gdp", "gdp-xt"]), default="half-quadratic",
-              help="How to agree with the picture. [default: half-quadratic]")  # fmt: skip
+@click.option("--method", type=click.Choice(METHODS), default=Sampling.method, show_default=True,
+              help="How to agree with the picture.")  # fmt: skip
 @click.option("--steps", type=int, help="Denoising steps. [default: 1 to 10, by task]")
 @click.option("--respaced", is_flag=True, help="Space the steps as DDPM does (25, 50, 100, 250 steps).")
 @click.option("--start", type=float, help="Noise level to start from, in [-1, 1] pixels. [default: the picture's own]")
-@click.option("--strength", type=float, default=1.0, help="Weight of the picture against the prior. [default: 1]")
-@click.option("--guidance-steps", type=int, default=1, help="gdp: gradient steps per denoising step. [default: 1]")
+@click.option("--strength", type=float, default=Sampling.strength, show_default=True,
+              help="Weight of the picture against the prior.")  # fmt: skip
+@click.option("--guidance-steps", type=int, default=Sampling.guidance_steps, show_default=True,
+              help="gdp: gradient steps per denoising step.")  # fmt: skip
 @click.option("--temperature", type=float, help="0: one best answer; 1: a sample. [default: by method]")
 @click.option("--term", "terms", multiple=True, metavar="NAME=WEIGHT",
               help="Quality term: exposure, colour, spatial or variation; 0 switches it off. Repeatable.")  # fmt: skip
-@click.option(
-    "--passes", type=int, default=2, help="Most passes; those after the first mend the worst parts. [default: 2]"
-)
+@click.option("--passes", type=int, default=PASSES, show_default=True,
+              help="Most passes; those after the first mend the worst parts.")  # fmt: skip
 @click.option("--config", type=click.Path(), is_eager=True, expose_value=False, callback=configured,
               help="YAML file of these options, e.g. 'task: denoise'; options given here win.")  # fmt: skip
 @click.option(
@@ -75,11 +78,11 @@ def _text(value: Any) -> Any:
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--report", type=click.Path(), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
-@click.option("--seed", type=int, default=0, help="Same seed, same pixels. [default: 0]")
-@click.option("--model", default="builtin",
-              help="builtin, a diffusers folder, or a .safetensors file. [default: builtin]")  # fmt: skip
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
-              help="Where to compute. [default: auto]")  # fmt: skip
+@click.option("--seed", type=int, default=Settings.seed, show_default=True, help="Same seed, same pixels.")
+@click.option("--model", default=Settings.model, show_default=True,
+              help="builtin, a diffusers folder, or a .safetensors file.")  # fmt: skip
+@click.option("--device", type=click.Choice(DEVICES), default=Settings.device, show_default=True,
+              help="Where to compute.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Never touch the network (this command never does).")
 @stream_options
 def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report: str | None, as_json: bool,

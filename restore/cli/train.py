@@ -10,8 +10,6 @@ import click
 
 from restore.errors import InputError
 
-DATA = Path("../shared/data")
-
 
 @click.command()
 @click.argument("name")
@@ -19,8 +17,9 @@ DATA = Path("../shared/data")
 @click.option(
     "--data",
     multiple=True,
+    required=True,
     type=click.Path(path_type=Path),
-    help=f"Folder of images, folder with photos-*.tar, tar shard or decoded cache; repeatable. [default: {DATA}]",
+    help="Folder of images, folder with photos-*.tar, tar shard or decoded cache; repeatable.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/NAME]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget of the run, resumptions included.")
@@ -43,8 +42,8 @@ def train(
     tensorboard: bool,
     as_json: bool,
 ) -> None:
-    """Train the model NAME: draft, coord, prior, mender, instruct, shape, grounder, judge, expectation, scorer,
-    natural or mbc.
+    """Train the model NAME: draft, prior, instruct, shape, grounder, judge, expectation, scorer, natural
+    or mbc.
 
     The run folder gets checkpoint.pt (every few minutes, at the end, on Ctrl-C), weights.safetensors (averaged),
     losses.csv, curves.png and run.json. The learning rate falls to zero at the end of --minutes or of the recipe's
@@ -53,7 +52,7 @@ def train(
     \b
     restore train draft --data my-photos --minutes 60
     restore train draft --data my-photos --minutes 120 --resume
-    restore train draft --config wide.yaml --from restore/weights/draft.safetensors
+    restore train draft --data my-photos --config wide.yaml --from restore/weights/draft.safetensors
     accelerate launch --multi_gpu -m restore train draft --data my-photos
     """
     from restore.training.tasks import load_recipe, task_class
@@ -61,8 +60,6 @@ def train(
     recipe = load_recipe(name, config)
     if resume and warm is not None:
         raise InputError("expected --resume or --from, got both; a resumed run keeps its own weights")
-    if not data and not DATA.is_dir():
-        raise InputError(f"expected --data, got none and no {DATA}; give a folder of images")
     for path in (*data, *((warm,) if warm is not None else ())):
         if not path.exists():
             raise InputError(f"expected a file or folder, got no such path {path}; check the spelling")
@@ -78,7 +75,7 @@ def train(
         task_class(name),
         name,
         recipe,
-        list(data) or [DATA],
+        list(data),
         out or Path("runs") / name,
         minutes=minutes or float("inf"),
         resume=resume,

@@ -19,7 +19,6 @@ from restore.edit.area import SIDE, Area, Candidate, Image, Mask
 from restore.grounding.instruction import Instruction
 from restore.pipelines.fill.builtin import STRATEGIES, BuiltinPipeline
 from restore.pipelines.fill.enlarge import KEPT, enlarge
-from restore.pipelines.networks.coord import CODE, CoordNet
 from restore.settings import Settings
 
 CANDIDATES = 1009  # seeds of a pass are that far apart
@@ -103,21 +102,17 @@ class BuiltinFiller:
 
 
 class DraftFiller:
-    """The embedded draft with the photo's own detail: an instant preview. painter: enlarges the drafts, in a style that
-    the seed picks; without one they are enlarged softly."""
+    """The embedded draft with the photo's own detail: an instant preview."""
 
     side, patience = SIDE, 1
 
-    def __init__(self, pipeline: BuiltinPipeline, painter: CoordNet | None = None) -> None:
-        self.pipeline, self.painter = pipeline, painter
+    def __init__(self, pipeline: BuiltinPipeline) -> None:
+        self.pipeline = pipeline
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
-        small, error, confidence = self.pipeline.small_draft((area.image / 255).astype(np.float32), todo)
+        small, _, confidence = self.pipeline.small_draft((area.image / 255).astype(np.float32), todo)
         picture = np.rint(small * 255).astype(np.uint8)
-        if self.painter is not None:
-            code = torch.randn((1, CODE), generator=order.generator(order.first))
-            image = self.painter.fill(area.image, todo, small, error, code)
-        elif todo.shape == (area.window.h, area.window.w):
+        if todo.shape == (area.window.h, area.window.w):
             image = enlarge(area.image, todo, picture, np.zeros((*small.shape[:2], len(KEPT)), np.int32))
         else:  # the window gets its detail when it is enlarged to its full size
             soft = cv2.resize(picture, todo.shape[::-1], interpolation=cv2.INTER_CUBIC)

@@ -20,7 +20,8 @@ from torch import Tensor
 from restore.enhancement.record import EnhancePass
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.restoration import plans
-from restore.pipelines.restoration.plans import Plan, Sampling
+from restore.pipelines.restoration.plans import Plan
+from restore.pipelines.restoration.sampling import LEAST_NOISE, Sampling
 from restore.pipelines.restoration.tiles import Box, boxes
 from restore.quality.judges.judge import Judge, Judgement
 from restore.quality.judges.scorer import Scorer
@@ -116,8 +117,8 @@ def worst(judged: Judgement, unit: int) -> list[Box]:
 
 def _varied(plan: Plan, sampling: Sampling, index: int) -> Sampling:
     factor, temperature = VARIANTS[(index - 2) % len(VARIANTS)]
-    level = (sampling.level or plan.level) * factor
-    return replace(sampling, level=min(200.0, max(plans.LEAST_NOISE, level)), temperature=temperature)
+    start = (sampling.start or plan.level) * factor
+    return replace(sampling, start=min(200.0, max(LEAST_NOISE, start)), temperature=temperature)
 
 
 def _feathered(box: Box, shape: tuple[int, ...]) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,73 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from torch import Tensor
 
+from restore.enhancement.damage import Damage
+from restore.errors import InputError
 from restore.images.colours import inks, rgb_view
 from restore.images.decode import with_size
 from restore.images.mask import AnyMask, load_mask
-from restore.images.photo import Photo
+from restore.images.photo import Photo, load_photo
 from restore.pipelines.push_pull import push_pull
+from restore.pipelines.restoration.degradations import Grey
+from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality
+from restore.pipelines.restoration.kernels import disk_kernel, motion_kernel
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a restoration is made of: the photos (one, or the exposures of "hdr"), the damage, the mask of "inpaint"."""
+
+    photos: list[Photo]
+    damage: Damage
+    mask: AnyMask = None
+
+    @cached_property
+    def shots(self) -> list[Tensor]:
+        """Every photo, (1, 3, H, W) in [-1, 1]."""
+        return [tensor_of(photo) for photo in self.photos]
+
+    @property
+    def y(self) -> Tensor:
+        """The photo, (1, 3, H, W) in [-1, 1]."""
+        return self.shots[0]
+
+    @property
+    def grey(self) -> Tensor:
+        """Its luma, (1, 1, H, W) in [-1, 1]."""
+        return Grey().forward(self.y)
+
+    @property
+    def lost(self) -> Tensor:
+        """(1, 1, H, W), 1 = lost."""
+        return torch.from_numpy(load_mask(self.mask, self.photos[0].size))[None, None].float()
+
+    @property
+    def noise(self) -> float | None:
+        """Standard deviation in [-1, 1]."""
+        return None if self.damage.noise is None else self.damage.noise / 127.5
+
+    @property
+    def kernel(self) -> Tensor | float | None:
+        """Of the blur, as `plans.deblur` takes it."""
+        damage = self.damage
+        if damage.kernel is not None:
+            grey = load_photo(damage.kernel).pixels.astype(np.float32).mean(2)
+            odd = grey[: grey.shape[0] - 1 + grey.shape[0] % 2, : grey.shape[1] - 1 + grey.shape[1] % 2]
+            return torch.from_numpy(np.ascontiguousarray(odd))
+        if damage.motion is not None:
+            return motion_kernel(*damage.motion)
+        return disk_kernel(damage.disk) if damage.disk is not None else damage.blur
+
+    @property
+    def jpeg(self) -> Jpeg:
+        """From the option, the file's own tables, or the picture."""
+        photo, quality = self.photos[0], self.damage.quality
+        if quality is None and photo.meta.quantisation:
+            return Jpeg.of_file(photo.meta.quantisation, photo.meta.subsampling)
+        quality = estimate_quality(photo.pixels) if quality is None else quality
+        if quality is None:
+            raise InputError("expected a picture with traces of JPEG blocks, found none; give its quality")
+        return Jpeg.of_quality(quality)
 
 
 def tensor_of(photo: Photo) -> Tensor:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.errors import InputError
+from restore.enhancement.damage import Damage
 from restore.images.photo import Photo
-from restore.pipelines.restoration.plans import Sampling
+from restore.pipelines.restoration.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -33,37 +32,6 @@ class EnhancePass:
 
 
 @dataclass(frozen=True)
-class Degradation:
-    """What is known of the damage; None is unknown, and estimated where the task can.
-
-    scale, kernel_kind: super-resolution (2, 3, 4, 8; "bicubic" or "area"). blur: width of a Gaussian, motion
-    (length, degrees), disk (radius) or kernel (a picture of it), at most one of them; all in pixels. noise:
-    standard deviation in levels of 255; peak: counts at white of Poisson noise. quality: of the JPEG encoder.
-    target: mean brightness wanted, [0, 1]. chain: of "compose", see `plans.compose`.
-    """
-
-    scale: int = 4
-    kernel_kind: str = "bicubic"
-    blur: float | None = None
-    motion: tuple[float, float] | None = None
-    disk: float | None = None
-    kernel: str | os.PathLike[str] | None = None
-    noise: float | None = None
-    peak: float | None = None
-    quality: int | None = None
-    target: float = 0.45
-    chain: str | None = None
-
-    def __post_init__(self) -> None:
-        if sum(k is not None for k in (self.blur, self.motion, self.disk, self.kernel)) > 1:
-            raise InputError("expected at most one of blur, motion, disk and kernel, got several; keep one")
-        for name, low, high in (("noise", 0, 255), ("peak", 0, 1e9), ("quality", 1, 100), ("target", 0, 1)):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"expected {name} between {low:g} and {high:g}, got {value:g}")
-
-
-@dataclass(frozen=True)
 class EnhanceRecord:
     """What a restoration did; `like` is the input as it was given.
 
@@ -76,7 +44,7 @@ class EnhanceRecord:
     photo: Photo
     original: Photo
     task: str
-    degradation: Degradation
+    damage: Damage
     sampling: Sampling
     steps: int
     seed: int

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.features.lite0 import Lite0
-from restore.grounding.segmenter import Features, Segmenter, click_map
+from restore.grounding.segmenter import Encoding, Segmenter, click_map
 from restore.images.geometry import fitted
 
 SIDE = 512  # long side of the first look
@@ -47,7 +47,7 @@ class Looks:
 
     image: Image
     small: Image  # the photo at the first size
-    features: tuple[Features, ...]  # `small` first
+    features: tuple[Encoding, ...]  # `small` first
 
 
 class Grounder:
@@ -164,14 +164,14 @@ class Grounder:
         return x0, y0, min(shape[1], x + w + margin) - x0, min(shape[0], y + h + margin) - y0
 
     @torch.inference_mode()
-    def _encode(self, small: Image, classify: bool = True) -> Features:
+    def _encode(self, small: Image, classify: bool = True) -> Encoding:
         h, w = small.shape[:2]
         padded = cv2.copyMakeBorder(small, 0, -h % 32, 0, -w % 32, cv2.BORDER_REPLICATE)
         x = torch.from_numpy(padded).to(self.device).permute(2, 0, 1)[None].float() / 255
         return self.net.encode(x.contiguous(memory_format=torch.channels_last), classify)
 
     @torch.inference_mode()
-    def _decode(self, f: Features, prompt: Tensor, click: bool) -> tuple[Tensor, Tensor]:
+    def _decode(self, f: Encoding, prompt: Tensor, click: bool) -> tuple[Tensor, Tensor]:
         return self.net.decode(f, prompt, torch.full((1,), float(click), device=self.device))
 
 

@@ -22,7 +22,7 @@ TAPS = (2, 4, 10)  # strides 4, 8, 16: shared with the classifier and frozen; la
 
 
 @dataclass
-class Features:
+class Encoding:
     """One encoding of a batch, shared by any number of prompts."""
 
     stride4: Tensor  # (N, 24, H/4, W/4)
@@ -68,7 +68,7 @@ class Segmenter(nn.Module):
         self.object = nn.Conv2d(48, 1, 3, padding=1)
         self.person = nn.Conv2d(48, 1, 3, padding=1)
 
-    def encode(self, image: Tensor, classify: bool = True) -> Features:
+    def encode(self, image: Tensor, classify: bool = True) -> Encoding:
         """`classify`: with the evidence of classes; people and clicks do without."""
         with torch.no_grad():
             stride4, stride8, stride16 = self.lite0.features(image, TAPS)
@@ -76,14 +76,14 @@ class Segmenter(nn.Module):
         x = stride16
         for block in self.tuned:
             x = block(x)
-        return Features(stride4, stride8, stride16, x, logits)
+        return Encoding(stride4, stride8, stride16, x, logits)
 
     def _classify(self, stride16: Tensor) -> Tensor:
         for block in self.lite0.blocks[TAPS[-1] + 1 :]:
             stride16 = block(stride16)
         return self.lite0.classify(self.lite0.embed(stride16))
 
-    def decode(self, f: Features, prompt: Tensor, is_click: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(self, f: Encoding, prompt: Tensor, is_click: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at stride 4 of the prompted object and of people, (N, 1, H/4, W/4) each.
 
         prompt: (N, 1, H/16, W/16) in [0, 1], class evidence or a click map; is_click: (N,) 0 or 1.

@@ -25,9 +25,8 @@ class Preset:
     tag; path: a local folder or file instead. also: further repositories it needs. file: the one file wanted of the
     repository. pipeline: class of diffusers or transformers, "" = what the folder's own index says. variant: file
     variant to prefer ("fp16"). size: native side, pixels, 0 = what the model's config says. steps, guidance, strength,
-    image_guidance: of the sampler. dtype: on an accelerator; half precision becomes float32 on a CPU. negative: whether
-    a negative prompt is heard. download, memory: GB. licence: its name. gated: whether the hub asks for an account
-    that has accepted the licence.
+    image_guidance: of the sampler. dtype: on an accelerator; half precision becomes float32 on a CPU. download,
+    memory: GB. licence: its name. gated: whether the hub asks for an account that has accepted the licence.
     """
 
     name: str
@@ -45,7 +44,6 @@ class Preset:
     strength: float = 1.0
     image_guidance: float = 1.5
     dtype: str = "float16"
-    negative: bool = True
     download: float = 0.0
     memory: float = 0.0
     licence: str = "unknown"

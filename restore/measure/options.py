@@ -55,7 +55,7 @@ class RankOptions(MeasureOptions):
         if self.by in ("giqa_gmm", "giqa_knn") and self.reference is None:
             raise InputError(f"expected a reference to rank by {self.by}, got none")
         if self.by == "giqa_mbc" and self.mbc is None:
-            raise InputError("expected mbc, a file of weights, to rank by giqa_mbc, got none")
+            raise InputError("expected mbc (--mbc FILE), weights of `restore train mbc`, to rank by giqa_mbc, got none")
 
     def count(self, pictures: int) -> int:
         """How many of so many are kept."""

@@ -177,12 +177,12 @@ def _details(result: EditRecord) -> dict[str, Mapping[str, Any]]:
         "python": platform.python_version(),
         "system": platform.platform(),
     }
-    models = {name: f"sha256 {entry['sha256']}" for name, entry in _models().items()}
+    models = {name: f"sha256 {entry['sha256']}" for name, entry in manifest().items()}
     return {
         "Region": region,
         "Timings": timings,
         "Settings": asdict(result.settings),
-        "Shipped models": models or {"manifest": "none in this source tree"},
+        "Shipped models": models,
         "Made with": made_with,
     }
 
@@ -234,14 +234,6 @@ def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
 def _kept(passes: Sequence[PassRecord]) -> list[PassRecord]:
     """The passes whose pixels were kept; the result has those of the last."""
     return [p for p in passes if p.accepted]
-
-
-def _models() -> dict[str, dict[str, Any]]:
-    """The manifest of shipped weights; a source tree whose weights are not trained yet has none."""
-    try:
-        return manifest()
-    except FileNotFoundError:
-        return {}
 
 
 def _version(package: str) -> str:

@@ -52,7 +52,7 @@ def enhance_page(result: EnhanceRecord) -> str:
         crop_after=_uri(after[crop], icc),
         light=light,
         passes=result.passes,
-        details=summary | {"degradation": asdict(result.degradation), "sampling": asdict(result.sampling)},
+        details=summary | {"degradation": asdict(result.damage), "sampling": asdict(result.sampling)},
         data=result.summary(),
     )
 

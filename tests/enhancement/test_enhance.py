@@ -14,13 +14,13 @@ from PIL import Image
 import restore
 from restore import enhance
 from restore.cli import main
-from restore.cli.enhance import TASKS as CLI_TASKS
 from restore.pipelines.diffusion.denoiser import GaussianPrior
 from restore.pipelines.restoration.degradations import Blur
 from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality
 from restore.pipelines.restoration.kernels import gaussian_kernel
 from restore.pipelines.restoration.lighting import Lighting, blotch_level, noise_level
-from restore.pipelines.restoration.plans import TASKS, Sampling, denoise, low_light, run
+from restore.pipelines.restoration.plans import denoise, low_light, run
+from restore.pipelines.restoration.sampling import Sampling
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -125,7 +125,7 @@ def test_low_light_finds_the_gain_and_brightens(small):
 def test_lighting_recovers_gains_and_explains_the_exposures_of_a_known_scene():
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     y = torch.cat([2 * (gain * (x + 1) / 2 + light) - 1 for gain, light in ((0.3, 0.05), (0.9, 0.02))], 1)
-    operator = Lighting(y)
+    operator = Lighting(y, 0.45)
     for _ in range(40):
         operator.fit(x, y)
     assert operator.gains.tolist() == pytest.approx([0.3, 0.9], abs=0.1)
@@ -205,7 +205,9 @@ def test_every_method_and_spacing_runs_on_a_prior_of_any_kind():
     y = torch.zeros(1, 3, 16, 16)
     for method in ("half-quadratic", "gdp", "gdp-xt"):
         for respaced in (False, True):
-            out = run(GaussianPrior(0.0, 0.5), low_light(y), Sampling(method, 3, respaced=respaced), torch.Generator())
+            out = run(
+                GaussianPrior(0.0, 0.5), low_light(y, 0.45), Sampling(method, 3, respaced=respaced), torch.Generator()
+            )
             assert bool(out.isfinite().all())
 
 
@@ -266,5 +268,9 @@ def test_the_command_refuses_in_one_line(small, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.png"]
 
 
-def test_the_command_knows_every_task():
-    assert CLI_TASKS == TASKS
+def test_an_engine_keeps_its_prior_and_shares_its_judge(small):
+    engine = restore.Engine(device="cpu")
+    first, second = (engine.enhance(small, task="denoise", passes=1) for _ in range(2))
+    assert np.array_equal(first.image, second.image)
+    assert engine._restorer.prior("builtin") is engine._restorer.prior("builtin")
+    assert engine._restorer.critic.judge is engine._assessor.judge

@@ -93,9 +93,7 @@ def test_converting_reads_tensors_and_nothing_else(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir() if "evil" in p.name) == ["evil.bin"]
 
 
-def test_the_classes_of_presets_exist_and_hear_what_the_preset_says():
-    import inspect
-
+def test_the_classes_of_presets_exist():
     import diffusers
     import transformers
 
@@ -103,9 +101,7 @@ def test_the_classes_of_presets_exist_and_hear_what_the_preset_says():
         if preset.role == "ground":
             assert hasattr(transformers, preset.pipeline)
         elif preset.pipeline:
-            accepts = inspect.signature(getattr(diffusers, preset.pipeline).__call__).parameters
-            heard = preset.name == "kandinsky-inpaint" or "negative_prompt" in accepts  # there, the prior hears it
-            assert heard == preset.negative, preset.name
+            assert hasattr(diffusers, preset.pipeline)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from restore.pipelines.diffusion.sampler import SIGMA_START, sample, schedule
+from restore.pipelines.diffusion.sampler import SIGMA_START, sample
+from restore.pipelines.diffusion.schedules import SIGMA_END, karras
 from restore.pipelines.networks.draft import SIGMA_DATA, DraftConfig, DraftNet
 from restore.pipelines.push_pull import push_pull
 
@@ -83,11 +84,11 @@ def test_preconditioning_has_the_limits_of_edm():
 
 
 def test_schedule_falls_from_start_to_zero():
-    levels = schedule(6)
-    assert levels[0] == pytest.approx(SIGMA_START)
-    assert levels[-1] == 0
+    levels = karras(6, 2.0)
+    assert levels[0] == pytest.approx(2.0)
+    assert levels[-2:] == [pytest.approx(SIGMA_END), 0]
     assert all(a > b for a, b in pairwise(levels))
-    assert len(schedule(1)) == 2
+    assert karras(1, 2.0) == [2.0, 0]
 
 
 class GaussianNet(DraftNet):

@@ -196,16 +196,16 @@ def test_levels_convert_both_ways_and_respace():
 
 def test_quality_terms_pull_their_way():
     flat = torch.full((1, 3, 16, 16), -0.8)
-    terms = QualityTerms(exposure=1.0, target=0.5)
+    terms = QualityTerms(0.5, exposure=1.0)
     measurement = Measurement(Mask(torch.zeros(1, 1, 16, 16)), torch.zeros_like(flat))
     brighter = HalfQuadratic(measurement, quality=terms)(flat, flat, 0.5)
     assert float(brighter.mean()) > -0.8
     assert float(exposure((brighter + 1) / 2, 0.5)) < float(exposure((flat + 1) / 2, 0.5))
     noisy = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    smoother = HalfQuadratic(measurement, quality=QualityTerms(variation=0.5))(noisy, noisy, 0.5)
+    smoother = HalfQuadratic(measurement, quality=QualityTerms(0.5, variation=0.5))(noisy, noisy, 0.5)
     assert float(total_variation(smoother)) < float(total_variation(noisy))
-    assert float(QualityTerms()(noisy)) == 0
-    assert float(QualityTerms(colour=1.0)(noisy.mean(1, keepdim=True).expand(1, 3, 16, 16))) == pytest.approx(
+    assert float(QualityTerms(0.5)(noisy)) == 0
+    assert float(QualityTerms(0.5, colour=1.0)(noisy.mean(1, keepdim=True).expand(1, 3, 16, 16))) == pytest.approx(
         0, abs=1e-6
     )
-    assert float(QualityTerms(spatial=1.0, reference=noisy)(noisy)) == 0
+    assert float(QualityTerms(0.5, spatial=1.0, reference=noisy)(noisy)) == 0

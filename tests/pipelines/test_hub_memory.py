@@ -17,7 +17,7 @@ from restore.errors import ModelUnavailableError
 from restore.grounding.instruction import parse
 from restore.pipelines.hub.crop import around, matched, native_shape, shrunk
 from restore.pipelines.hub.inpaint import HubPainter, Sampling
-from restore.pipelines.hub.placement import LAYERS, MODEL, SLICES, TILES, WHOLE, Memory, dtype_for, placement
+from restore.pipelines.hub.placement import LAYERS, MODEL, SLICES, TILES, WHOLE, DeviceMemory, dtype_for, placement
 from restore.settings import Settings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -126,12 +126,12 @@ def test_out_of_memory_after_every_step_is_one_error():
 def test_the_ladder_of_a_gpu_ends_with_offloading(monkeypatch):
     """Of a device that is not there: only the order of the steps."""
     taken: list[str] = []
-    monkeypatch.setattr(Memory, "_take", lambda self, step: taken.append(step))
+    monkeypatch.setattr(DeviceMemory, "_take", lambda self, step: taken.append(step))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (40e9, 80e9))
-    memory = Memory(Pipe(0), CUDA, "tiny")
+    memory = DeviceMemory(Pipe(0), CUDA, "tiny")
     assert (taken, memory.left) == ([], [TILES, SLICES, MODEL, LAYERS])
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1e9, 80e9))
-    memory = Memory(Pipe(0), CUDA, "tiny")
+    memory = DeviceMemory(Pipe(0), CUDA, "tiny")
     assert (taken, memory.left) == ([LAYERS, TILES], [])
 
 

@@ -74,7 +74,7 @@ def test_enhance_takes_a_folder_at_odd_sizes(folder):
 
 
 def test_weights_from_a_file_carry_their_own_widths(tmp_path):
-    net = PriorNet(PriorConfig((8, 16), 1))
+    net = PriorNet(PriorConfig((8, 16), (1, 2), (3,)))
     save_file(net.state_dict(), tmp_path / "net.safetensors")
     loaded = load_prior(str(tmp_path / "net.safetensors"), CPU)
     x, sigma = torch.randn(1, 3, 16, 16), torch.tensor([0.2])

@@ -11,7 +11,7 @@ from restore.pipelines.networks.prior import SIGMA_DATA, PriorConfig, PriorNet
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
-    net = PriorNet(PriorConfig((16, 24, 32), 1)).eval()
+    net = PriorNet(PriorConfig((16, 24, 32), (1, 2, 1), (1, 2))).eval()
     with torch.no_grad():
         for p in net.parameters():
             p.add_(torch.randn_like(p) * 0.05)  # no layer may be silent
@@ -30,7 +30,7 @@ def test_clean_pixels_stay_at_the_lowest_noise(net):
 
 @torch.inference_mode()
 def test_a_silent_network_is_the_gaussian_denoiser():
-    net = PriorNet(PriorConfig((16, 24, 32), 1))
+    net = PriorNet(PriorConfig((16, 24, 32), (1, 2, 1), (1, 2)))
     torch.nn.init.zeros_(net.final.weight)
     torch.nn.init.zeros_(net.final.bias)
     x, sigma = picture(16, 16), 0.3

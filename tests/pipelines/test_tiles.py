@@ -16,6 +16,7 @@ from restore.pipelines.restoration.degradations import Blur, Compose, Downsample
 from restore.pipelines.restoration.guidance import Measurement, Overview
 from restore.pipelines.restoration.jpeg import Jpeg
 from restore.pipelines.restoration.kernels import gaussian_kernel
+from restore.pipelines.restoration.sampling import Sampling
 from restore.pipelines.restoration.tiles import Windowed, boxes, reduced
 
 RNG = np.random.default_rng(0)
@@ -96,7 +97,7 @@ def test_a_restoration_in_windows_has_no_seams_and_is_that_of_the_whole(name):
     plan = plan_of(name, truth)
 
     def restored(window: int) -> torch.Tensor:
-        return plans.run(Median(), plan, plans.Sampling(steps=3), torch.Generator().manual_seed(0), window=window)
+        return plans.run(Median(), plan, Sampling(steps=3), torch.Generator().manual_seed(0), window=window)
 
     whole, parts = restored(1000), restored(96)
     edges = inner_edges(240, 96, 64, plan.measurement.operator.unit)
@@ -184,7 +185,7 @@ class Reddish:
 def test_colours_come_from_a_sketch_of_the_whole_photo(shape):
     y = torch.zeros(1, 1, *shape)
     plan = plans.colorize(y)
-    result = plans.run(Reddish(), plan, plans.Sampling(), torch.Generator(), window=96)
+    result = plans.run(Reddish(), plan, Sampling(), torch.Generator(), window=96)
     assert result.shape == (1, 3, *shape)
     assert float(result[:, 0].mean()) > float(result[:, 1].mean()) + 0.3
     assert float((Grey().forward(result) - y).abs().max()) < 0.01
@@ -199,5 +200,5 @@ def test_a_long_photo_is_not_reduced_below_what_the_network_needs():
             return noisy
 
     plan = plans.inpaint(torch.zeros(1, 3, 16, 400), torch.zeros(1, 1, 16, 400))
-    plans.run(Small(), plan, plans.Sampling(steps=1), torch.Generator(), window=96)
+    plans.run(Small(), plan, Sampling(steps=1), torch.Generator(), window=96)
     assert min(seen) == 8

@@ -27,7 +27,7 @@ from restore.training.data.shards import Triplet, read_shards
 from restore.training.dataset.annotation_json import _run_lengths
 from restore.training.dataset.annotations import load, read_annotations
 from restore.training.dataset.options import BuildOptions, RemovalOptions
-from restore.training.dataset.records import Annotated, Record, Rejected, Thing
+from restore.training.dataset.records import Annotated, PhotoRecord, Rejected, Thing
 from restore.training.dataset.removals import Remover, dilated, refined
 from restore.training.dataset.triplets import build
 from restore.training.dataset.wording import means_only, word_for
@@ -436,7 +436,7 @@ class Quick(Remover):
         return Triplet(photo.pixels, photo.pixels, nothing, "remove the bus", "bus", (0, 0, 0, 0), 0.0, 100.0)
 
 
-def records(count: int = 14) -> list[Record]:
+def records(count: int = 14) -> list[PhotoRecord]:
     def things(size: tuple[int, int]) -> list[Thing]:
         masks = [box_map(CAT) > 0, box_map(DOG) > 0]
         return [Thing(n, mask_box(m), m) for n, m in zip(("cat", "dog"), masks, strict=True)]
@@ -446,7 +446,7 @@ def records(count: int = 14) -> list[Record]:
             raise Rejected("image missing")
         return png(make_scene(SIZE[1], SIZE[0], seed=i))
 
-    return [Record(str(i), ("cat", "dog"), lambda i=i: image(i), things) for i in range(count)]  # type: ignore[misc]
+    return [PhotoRecord(str(i), ("cat", "dog"), lambda i=i: image(i), things) for i in range(count)]  # type: ignore[misc]
 
 
 OPTIONS = BuildOptions(RemovalOptions(), shard_size=4)

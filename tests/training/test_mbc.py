@@ -21,7 +21,7 @@ from restore.quality.metrics.giqa import MbcScore
 from restore.training.recipes.mbc import MbcTask
 from restore.training.tasks import load_recipe
 
-SHAPE = {"widths": [16, 16], "blocks": 1}
+SHAPE = {"widths": [16, 16], "down": [1, 1], "up": [1]}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name, strength in (("noisy", 0.0), ("patterned", 0.5)):
         torch.manual_seed(0)
-        net = PriorNet(PriorConfig((16, 16), 1))
+        net = PriorNet(PriorConfig((16, 16), (1, 1), (1,)))
         torch.nn.init.normal_(net.final.weight, std=strength)
         found[name] = folder / f"{name}.safetensors"
         save_file(net.state_dict(), found[name])

@@ -309,8 +309,17 @@ def test_held_out_photos_are_not_trained_on_when_there_are_enough():
     assert held_out(10, 16) == (range(10), range(10))
 
 
-def test_without_shapes_holes_are_strokes_boxes_and_borders(capsys):
-    holes = Holes.open("no/such/file.npz")
+def test_hole_shapes_are_found_in_and_beside_the_data(tmp_path):
+    shape = np.ones((1, 8, 8), np.uint8)
+    np.savez(tmp_path / "shapes.npz", bits=np.packbits(shape), shape=shape.shape)
+    for data in ([tmp_path], [tmp_path / "photos-00.tar"]):
+        holes = Holes.open("shapes.npz", data)
+        assert holes.shapes is not None
+        assert np.array_equal(holes.shapes, shape)
+
+
+def test_without_shapes_holes_are_strokes_boxes_and_borders(capsys, tmp_path):
+    holes = Holes.open("file.npz", [tmp_path])
     assert "strokes, boxes and borders only" in capsys.readouterr().err
     masks = [holes.sample(64, np.random.default_rng(i)) for i in range(200)]
     assert all(0.02 < m.mean() < 0.6 for m in masks)
@@ -398,7 +407,8 @@ def test_the_command_trains_on_ten_pictures_and_resumes(tmp_path, photos):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("darft",), "did you mean 'draft'"),
+        (("darft", "--data", "EMPTY"), "did you mean 'draft'"),
+        (("draft",), "--data"),
         (("draft", "--data", "nowhere"), "nowhere"),
         (("draft", "--data", "EMPTY"), "expected images"),
         (("draft", "--data", "EMPTY", "--config", "no.yaml"), "no.yaml"),
@@ -420,3 +430,23 @@ def test_help_names_every_model_and_shows_examples():
     text = cli("train", "--help").output
     assert "restore train draft --data" in text
     assert set(TASKS) <= set(text.replace(",", " ").replace(".", " ").split())
+
+
+def test_the_prior_sees_levels_of_photos_noise_most_often_and_sharp_crops_of_any_photo():
+    from restore.pipelines.networks.prior import SIGMA_MAX, SIGMA_MIN
+    from restore.training.recipes.prior import native_crop, noise_levels
+
+    rng = np.random.default_rng(0)
+    levels = noise_levels(1000, rng)
+    assert levels.min() >= SIGMA_MIN
+    assert levels.max() <= SIGMA_MAX
+    for low, high, share in ((SIGMA_MIN, 0.02, 0.08), (0.02, 0.5, 0.72), (0.5, SIGMA_MAX, 0.2)):
+        assert np.mean((low <= levels) & (levels < high)) == pytest.approx(share, abs=2e-3)
+    stripes = np.zeros((130, 150, 3), np.uint8)
+    stripes[:, ::2] = 255
+    for _ in range(30):
+        crop = native_crop(stripes, 96, rng)
+        assert crop.shape == (96, 96, 3)
+        line = crop[48].astype(float) if np.ptp(crop[48]) > np.ptp(crop[:, 48]) else crop[:, 48].astype(float)
+        assert abs(line[8:-8].mean() - 127.5) < 4  # reduced without aliases: no slow beat
+        assert np.ptp([part.mean() for part in np.split(line[:96], 12)][1:-1]) < 24

@@ -6,10 +6,9 @@ Example:
 
 Every photo gets six fills of one hole: four shift maps of different faithfulness (what the engine chooses
 between), one blurred kind and one of another kind. OUT/0000, 0001, … hold truth.npy (n, 256, 256, 3) uint8 RGB,
-fill.npy (n, 6, 256, 256, 3), mask.npy (n, 256, 256) in {0, 1}, seam.npy (n, 4, 256, 256) in {0, 1} (where the
-shift maps' labels meet), draft.npy (n, 128, 128, 3) uint8 and method.npy (n, 6), indices into METHODS; open them
-with `mmap_mode="r"`. Outside the mask fill and truth are equal. Photo i depends on --seed and i alone: runs may be
-split by --start. Shards on disk are kept, so an interrupted run goes on where it stopped.
+fill.npy (n, 6, 256, 256, 3), mask.npy (n, 256, 256) in {0, 1} and method.npy (n, 6), indices into METHODS; open
+them with `mmap_mode="r"`. Outside the mask fill and truth are equal. Photo i depends on --seed and i alone: runs may
+be split by --start. Shards on disk are kept, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -106,17 +105,14 @@ def shift_maps(
     mask: np.ndarray,
     expectation: Expectation,
     rng: np.random.Generator,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """One fill by the builtin's shift map per guide, each of another faithfulness, and where its labels meet.
-
-    Seams are closed or, rarely, left.
-    """
+) -> list[np.ndarray]:
+    """One fill by the builtin's shift map per guide, each of another faithfulness; a few keep their seams."""
     image, hole = np.asarray(truth / 255, np.float32), mask.astype(bool)
     options = shift_map.ShiftMapOptions(side=int(rng.choice([96, 128])))
     small, small_hole = seams.shrink(image, hole, options.side)
     expected = features_at(expectation.expect(image, hole), small_hole.shape)
     labels = shift_map.offsets(small, small_hole, options, expected=expected)
-    fills, borders = [], []
+    fills = []
     for guide, lam, mu in zip(guides, rng.permutation(FAITHFULNESS), rng.permutation(EXPECTING), strict=True):
         wanted = np.where(hole[..., None], guide.astype(np.float32) / 255, image)
         wanted = np.asarray(cv2.resize(wanted, small.shape[1::-1], interpolation=cv2.INTER_AREA), np.float32)
@@ -125,8 +121,7 @@ def shift_maps(
         composite = seams.compose(image, hole, solved)
         filled = composite.image if rng.random() < 0.15 else seams.close_seams(composite)
         fills.append(np.round(filled.clip(0, 1) * 255).astype(np.uint8))
-        borders.append(composite.seams.astype(np.uint8))
-    return fills, borders
+    return fills
 
 
 def available(weights: list[Path]) -> dict[str, Method]:
@@ -159,15 +154,9 @@ def sample(
     best = draft_at(pipeline.net, truth, mask, DRAFT_SIZE)
     guides = [best if rng.random() < 0.7 else methods[str(rng.choice(["smooth", blurry]))](truth, mask, rng)]
     guides = guides + [best] * (CANDIDATES - 1)
-    fills, borders = shift_maps(guides, truth, mask, pipeline.expectation, rng)
+    fills = shift_maps(guides, truth, mask, pipeline.expectation, rng)
     fills += [methods[name](truth.copy(), mask.copy(), rng) for name in (blurry, other)]
-    arrays = {
-        "truth": truth,
-        "mask": mask,
-        "fill": np.where(mask[..., None], np.stack(fills), truth),
-        "seam": np.stack(borders),
-        "draft": cv2.resize(best, (DRAFT_SIZE, DRAFT_SIZE), interpolation=cv2.INTER_AREA),
-    }
+    arrays = {"truth": truth, "mask": mask, "fill": np.where(mask[..., None], np.stack(fills), truth)}
     return arrays, ["shiftmap"] * CANDIDATES + [blurry, other]
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -200,10 +200,13 @@ class Holes:
             self.shapes = np.unpackbits(packed["bits"])[:n].reshape(packed["shape"])
 
     @classmethod
-    def open(cls, shapes: str) -> Holes:
-        """Of the shapes in a recipe's `hole_shapes`; without that file strokes, boxes and borders only, and says so."""
-        if Path(shapes).is_file():
-            return cls(Path(shapes))
+    def open(cls, shapes: str, data: Sequence[Path]) -> Holes:
+        """Of a recipe's `hole_shapes`, a path or the name of a file in or beside the run's `data`; without that file
+        strokes, boxes and borders only, and says so."""
+        folders = [source if source.is_dir() else source.parent for source in data]
+        for path in (Path(shapes), *(folder / shapes for folder in folders)):
+            if path.is_file():
+                return cls(path)
         click.echo(f"restore: no {shapes}; holes are strokes, boxes and borders only", err=True)
         return cls(None)
 

@@ -17,12 +17,12 @@ import numpy as np
 
 from restore.errors import InputError
 from restore.images.geometry import Size, mask_box
-from restore.training.dataset.records import Mask, Record, Rejected, Thing, clipped, file_bytes, plain_name
+from restore.training.dataset.records import Mask, PhotoRecord, Rejected, Thing, clipped, file_bytes, plain_name
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def read_json(path: Path, images: Path) -> list[Record]:
+def read_json(path: Path, images: Path) -> list[PhotoRecord]:
     """The photos of a COCO, GQA or Visual Genome file, by id. Raises InputError for other and broken files."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def _photo(images: Path, name: str) -> bytes:
     return file_bytes(next((p for p in found if p.exists()), path))
 
 
-def _coco(data: dict[str, Any], images: Path) -> list[Record]:
+def _coco(data: dict[str, Any], images: Path) -> list[PhotoRecord]:
     names = {entry["id"]: plain_name(entry["name"]) for entry in data["categories"]}
     found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in data["annotations"]:
@@ -64,7 +64,7 @@ def _coco(data: dict[str, Any], images: Path) -> list[Record]:
         here = found[entry["id"]]
         kinds = tuple(names[a["category_id"]] for a in here if a.get("category_id") in names)
         things = partial(_coco_things, here, names, (entry.get("width"), entry.get("height")))
-        records.append(Record(str(entry["id"]), kinds, partial(_photo, images, str(entry["file_name"])), things))
+        records.append(PhotoRecord(str(entry["id"]), kinds, partial(_photo, images, str(entry["file_name"])), things))
     return records
 
 
@@ -126,21 +126,21 @@ def _unpacked(text: str) -> list[int]:
     return runs
 
 
-def _gqa(key: str, entry: dict[str, Any], images: Path) -> Record:
+def _gqa(key: str, entry: dict[str, Any], images: Path) -> PhotoRecord:
     objects = entry["objects"]
     names = tuple(plain_name(o["name"]) for o in objects.values())
     edges = [(k, str(r["name"]), r["object"]) for k, o in objects.items() for r in o.get("relations", ())]
     said = entry.get("width"), entry.get("height")
-    return Record(key, names, partial(_photo, images, key), partial(_graph_things, objects, edges, names, said))
+    return PhotoRecord(key, names, partial(_photo, images, key), partial(_graph_things, objects, edges, names, said))
 
 
-def _visual_genome(entry: dict[str, Any], images: Path) -> Record:
+def _visual_genome(entry: dict[str, Any], images: Path) -> PhotoRecord:
     objects = {o["object_id"]: o for o in entry["objects"]}
     names = tuple(plain_name((o["names"] or [""])[0]) for o in objects.values())
     edges = [(r["subject_id"], str(r["predicate"]).lower(), r["object_id"]) for r in entry.get("relationships", ())]
     key = str(entry["image_id"])
     said = entry.get("width"), entry.get("height")
-    return Record(key, names, partial(_photo, images, key), partial(_graph_things, objects, edges, names, said))
+    return PhotoRecord(key, names, partial(_photo, images, key), partial(_graph_things, objects, edges, names, said))
 
 
 def _graph_things(

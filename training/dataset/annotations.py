@@ -30,7 +30,7 @@ from restore.training.dataset.records import (
     BROKEN,
     VOC_CLASSES,
     Annotated,
-    Record,
+    PhotoRecord,
     Rejected,
     Thing,
     clipped,
@@ -42,7 +42,7 @@ FULL_SIZE = 10**9  # px: a short side that no photo reaches
 VOC_VOID = 255  # of a mask: the unlabelled line around objects
 
 
-def load(record: Record, short_side: int) -> Annotated:
+def load(record: PhotoRecord, short_side: int) -> Annotated:
     """The photo with its short side at most `short_side` pixels, and its things at that size. Raises Rejected."""
     try:
         pixels = decode(record.image(), FULL_SIZE)
@@ -59,7 +59,7 @@ def load(record: Record, short_side: int) -> Annotated:
     return Annotated(np.ascontiguousarray(pixels), things)
 
 
-def read_annotations(source: Path, images: Path | None = None) -> list[Record]:
+def read_annotations(source: Path, images: Path | None = None) -> list[PhotoRecord]:
     """The annotated photos of `source`, in a fixed order.
 
     source: a JSON file (COCO, GQA or Visual Genome), a VOC folder, objects*.tar, or a folder that holds such tars or
@@ -111,7 +111,7 @@ def _labels(data: bytes, size: Size) -> NDArray[np.integer]:
         return np.asarray(file)
 
 
-def _objects(source: Path) -> list[Record]:
+def _objects(source: Path) -> list[PhotoRecord]:
     """Of objects.tar or a folder of that layout. Files are read when needed, from where they stand in the tar."""
     if source.is_dir():
         files = {p.name: partial(file_bytes, p) for p in sorted(source.iterdir()) if p.is_file()}
@@ -134,7 +134,7 @@ def _objects(source: Path) -> list[Record]:
             raise InputError(f"{where}: expected id and instances, got: {error}") from None
         image = next((files[name + end] for end in sorted(IMAGE_SUFFIXES - {".png"}) if name + end in files), _missing)
         things = partial(_object_things, files.get(name + ".png", _missing), kinds)
-        records.append(Record(name, tuple(kinds.values()), image, things))
+        records.append(PhotoRecord(name, tuple(kinds.values()), image, things))
     return records
 
 
@@ -152,13 +152,15 @@ def _span(path: Path, start: int, size: int) -> bytes:
         return file.read(size)
 
 
-def _voc(folder: Path) -> list[Record]:
+def _voc(folder: Path) -> list[PhotoRecord]:
     records = []
     for path in sorted((folder / "JPEGImages").iterdir()):
         boxes, masks = folder / "Annotations" / f"{path.stem}.xml", folder / "SegmentationObject" / f"{path.stem}.png"
         if path.suffix.lower() in IMAGE_SUFFIXES and (boxes.exists() or masks.exists()):
             names = () if masks.exists() else _voc_names(boxes)
-            records.append(Record(path.stem, names, partial(file_bytes, path), partial(_voc_things, folder, path.stem)))
+            records.append(
+                PhotoRecord(path.stem, names, partial(file_bytes, path), partial(_voc_things, folder, path.stem))
+            )
     return records
 
 

@@ -67,7 +67,7 @@ class Annotated:
 
 
 @dataclass(frozen=True)
-class Record:
+class PhotoRecord:
     """An annotated photo that is not loaded yet. names: classes it is said to show, where that is known beforehand.
 
     image: the encoded photo; things: of a photo of the given size (W, H). Both raise `Rejected`.

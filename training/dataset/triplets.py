@@ -21,7 +21,7 @@ from restore.images.files import write_text
 from restore.training.data.shards import Entry, Log, ShardWriter, Triplet, sample_files, shard_name
 from restore.training.dataset.annotations import load
 from restore.training.dataset.options import BuildOptions
-from restore.training.dataset.records import VOC_CLASSES, Annotated, Record, Rejected
+from restore.training.dataset.records import VOC_CLASSES, Annotated, PhotoRecord, Rejected
 from restore.training.dataset.removals import Remover
 from restore.training.dataset.triplet_sheet import write_sheet
 
@@ -34,7 +34,7 @@ OnEntry = Callable[[int, int], Any]
 
 
 def build(
-    records: Sequence[Record],
+    records: Sequence[PhotoRecord],
     out: Path,
     options: BuildOptions,
     make_remover: Callable[[], Remover],
@@ -70,7 +70,7 @@ def build(
     return stats
 
 
-def _prepare(out: Path, records: Sequence[Record], options: BuildOptions, overwrite: bool) -> None:
+def _prepare(out: Path, records: Sequence[PhotoRecord], options: BuildOptions, overwrite: bool) -> None:
     """Make the folder, or check that what is there is this build."""
     digest = hashlib.sha256(json.dumps([(r.id, r.names) for r in records]).encode()).hexdigest()[:16]
     wanted = {"restore": metadata.version("restore"), "photos": len(records), "annotations": digest, **asdict(options)}
@@ -98,7 +98,7 @@ class _Run:
     """The attempts of one build: photos in an order by the seed; in each an absent class, if due, then its things."""
 
     def __init__(
-        self, records: Sequence[Record], options: BuildOptions, remover: Remover, log: Log, writer: ShardWriter
+        self, records: Sequence[PhotoRecord], options: BuildOptions, remover: Remover, log: Log, writer: ShardWriter
     ) -> None:
         self.records = records
         self.options = options

@@ -30,7 +30,7 @@ class DraftTask(Task):
         self.recipe = recipe
         self.cache = PhotoCache.open(out.parent / "cache", data)
         self.train_on, self.test_on = held_out(len(self.cache), EVALUATED)
-        self.holes = Holes.open(recipe["hole_shapes"])
+        self.holes = Holes.open(recipe["hole_shapes"], data)
         sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["network"].items()}
         net, lite0 = DraftNet(DraftConfig(**sizes)), trained_lite0()
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -32,7 +32,7 @@ class ExpectationTask(Task):
         self.recipe = recipe
         self.cache = PhotoCache.open(out.parent / "cache", data)
         self.train_on, self.test_on = held_out(len(self.cache), EVALUATED)
-        self.holes = Holes.open(recipe["hole_shapes"])
+        self.holes = Holes.open(recipe["hole_shapes"], data)
         self.net = ExpectationNet(trained_lite0())
         self.draft = DraftNet.from_weights(load_weights("draft")).requires_grad_(False)
 

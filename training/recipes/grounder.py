@@ -127,7 +127,7 @@ class GrounderTask(Task):
         if objects:
             self.cuts = [cut for source in objects for cut in load_objects(source)]
         else:
-            self.cuts = pseudo_objects(self.cache, Holes.open(recipe["hole_shapes"]), recipe["seed"])
+            self.cuts = pseudo_objects(self.cache, Holes.open(recipe["hole_shapes"], data), recipe["seed"])
         self.held_out = list(range(0, len(self.cuts), HELD_OUT))
         self.usable = [i for i in range(len(self.cuts)) if i % HELD_OUT] or self.held_out
         names = [self.cache.name(i).split("-")[0] for i in range(len(self.cache))]

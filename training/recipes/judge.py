@@ -126,7 +126,7 @@ def make_own_fills(recipe: dict[str, Any], data: list[Path], out: Path) -> list[
     """One small shard of fills of plain photos, in OUT/fills."""
     folder = out / "fills" / "0000"
     if not folder.exists():
-        cache, holes = PhotoCache.open(out.parent / "cache", data), Holes.open(recipe["hole_shapes"])
+        cache, holes = PhotoCache.open(out.parent / "cache", data), Holes.open(recipe["hole_shapes"], data)
         pipeline = BuiltinPipeline.shipped()
         methods = available([verified("draft")])
         count = min(recipe["own_fills"], 2 * len(cache))

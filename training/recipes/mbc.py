@@ -71,7 +71,7 @@ def _checkpoints(recipe: dict[str, Any]) -> tuple[list[float], list[PriorNet]]:
         if not equals or not samples.isdecimal() or float(samples) in found:
             raise InputError(f"checkpoints: expected SAMPLES=FILE, each another number of samples, got {entry!r}")
         shape = recipe["network"]
-        net = PriorNet(PriorConfig(tuple(shape["widths"]), shape["blocks"]))
+        net = PriorNet(PriorConfig(**{key: tuple(sizes) for key, sizes in shape.items()}))
         load_into(net, Path(path))
         found[float(samples)] = net.eval().requires_grad_(False)
     if not found:
