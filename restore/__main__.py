@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -11,6 +12,9 @@ def run() -> None:
     try:
         from restore.cli import main
 
+        for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
         main()
     except KeyboardInterrupt:  # before the command line could say so itself
         print("restore: interrupted; nothing was written", file=sys.stderr)

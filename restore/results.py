@@ -16,7 +16,7 @@ from restore.enhancement.record import EnhanceRecord
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
 from restore.images.huge import HugePhoto, save_any
-from restore.images.photo import save_photo, to_kind
+from restore.images.photo import to_kind
 from restore.measure.comparing import Comparison
 from restore.measure.ranking import Ranking
 
@@ -96,7 +96,7 @@ class EnhanceResult(EnhanceRecord):
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the picture with the input's metadata; the format follows the name's suffix."""
-        save_photo(self.photo, path, overwrite=overwrite)
+        save_any(self.photo, path, overwrite=overwrite)
 
     def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write one self-contained HTML page about this result."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -34,6 +35,19 @@ def test_same_seed_same_bytes_and_the_command_line_agrees(engine, scene, hole, t
             "--seed", "3", "--passes", "2", "--candidates", "2", "--device", "cpu"]  # fmt: skip
     assert CliRunner().invoke(main, args).exit_code == 0
     assert np.array_equal(np.asarray(Image.open(tmp_path / "o.png")), a)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_same_seed_same_bytes_holds_for_a_number_of_threads(engine, scene, hole, threads):
+    """What README promises: another number may round differently, and only in the hole."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        a, b = (engine.inpaint(scene, mask=hole, seed=3, **FAST).image for _ in range(2))
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(a, b)
+    assert np.array_equal(a[~hole], scene[~hole])
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "1", "P", "LA"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from restore.errors import InputError
+from restore.images.files import replacing, write_text
 
 HEADER = ("step", "minutes", "samples", "name", "value")
 
@@ -62,15 +63,15 @@ class Curves:
                 axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", label=name)
             axes.set(title=title, xlabel="samples")
             axes.legend()
-        draft = self.picture.with_suffix(".tmp")
-        figure.savefig(draft, format="png", dpi=100)
-        os.replace(draft, self.picture)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=100)
+        with replacing(self.picture, what="picture", overwrite=True) as file:
+            file.write(drawn.getbuffer())
 
     def _replace(self, rows: list[list[str]]) -> None:
-        draft = self.path.with_suffix(".tmp")
-        with open(draft, "w", newline="") as file:
-            csv.writer(file).writerows([HEADER, *rows])
-        os.replace(draft, self.path)
+        text = io.StringIO()
+        csv.writer(text).writerows([HEADER, *rows])
+        write_text(text.getvalue(), self.path, what="table", overwrite=True)
 
 
 def read_rows(path: Path) -> list[list[str]]:

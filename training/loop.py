@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from restore.errors import Cancelled, InputError, RestoreError
+from restore.images.files import replacing, write_text
 from restore.training.curves import Curves
 from restore.training.data.photos import source_names
 
@@ -287,10 +288,12 @@ class Trainer:
             state["optimiser"] = None if self.optimiser is None else self.optimiser.state_dict()
             state |= {"step": self.step, "samples": self.samples, "elapsed": self.elapsed}
             state["pending"] = {name: [v.cpu() for v in values] for name, values in self.pending.items()}
-            _replace(self.out / "checkpoint.pt", lambda path: torch.save(state, path))
+            with replacing(self.out / "checkpoint.pt", what="checkpoint", overwrite=True) as file:
+                torch.save(state, file)
             tensors = {k: v.detach().cpu() for k, v in self.task.export(self.ema).items()}
             tensors = {k: (v.half() if v.dtype == torch.float32 else v).contiguous() for k, v in tensors.items()}
-            _replace(self.out / "weights.safetensors", lambda path: save_file(tensors, path))
+            with replacing(self.out / "weights.safetensors", what="safetensors file", overwrite=True) as file:
+                save_file(tensors, file.name)
             with torch.no_grad():
                 scores = self.task.evaluate(self.ema)
             curves.write(self.step, self.elapsed / 60, self.samples, {f"eval_{k}": v for k, v in scores.items()})
@@ -370,14 +373,7 @@ def _begin_record(trainer: Trainer, name: str, data: list[Path], warm: Path | No
 
 
 def write_json(path: Path, content: Any) -> None:
-    _replace(path, lambda draft: draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n"))
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    draft = path.with_suffix(".tmp")
-    write(draft)
-    draft.chmod(0o644)
-    os.replace(draft, path)
+    write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", path, what="record", overwrite=True)
 
 
 def load_into(net: nn.Module, path: Path) -> None:

@@ -13,16 +13,16 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from restore.errors import InputError, RestoreError
+from restore.images.files import replacing, write_text
 from restore.weights import store
 
 # Licences of the photos and labels that the shipped weights learnt from, by the beginning of a source's name.
@@ -56,10 +56,7 @@ def publish(run: Path, licence: str = "Apache-2.0", data: str | None = None) -> 
         raise InputError(f"expected finite weights, got '{broken[0]}' of {run} with NaN or infinity; train again")
     sources = data or describe(record["data"], record["recipe"])
     path = store.FOLDER / f"{name}.safetensors"
-    draft = path.with_suffix(".tmp")
-    save_file(tensors, draft)
-    draft.chmod(0o644)
-    content = draft.read_bytes()
+    content = save(tensors)
     entry = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
@@ -71,7 +68,8 @@ def publish(run: Path, licence: str = "Apache-2.0", data: str | None = None) -> 
         "samples": samples,
         "scores": {},
     }
-    os.replace(draft, path)
+    with replacing(path, what="safetensors file", overwrite=True) as file:
+        file.write(content)
     _enter(name, entry)
     return entry
 
@@ -134,9 +132,7 @@ def _enter(name: str, entry: dict[str, Any]) -> None:
     path = store.FOLDER / "MANIFEST.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"models": {}}
     content["models"][name] = entry
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", path, what="manifest", overwrite=True)
     store.manifest.cache_clear()
     store.verified.cache_clear()
 

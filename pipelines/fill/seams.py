@@ -18,6 +18,7 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 
 from restore.errors import InputError
+from restore.images.geometry import fitted
 from restore.pipelines.fill.shift_map import ShiftMap
 from restore.pipelines.fill.transforms import Transforms
 
@@ -76,10 +77,9 @@ def shrink(image: Array, mask: Bool, side: int) -> tuple[Array, Bool]:
     Cells without a known pixel are black.
     """
     h, w = mask.shape
-    scale = min(1.0, side / max(h, w))
-    if scale == 1.0:
+    size = fitted((w, h), side)
+    if size == (w, h):
         return image.astype(np.float32), mask.copy()
-    size = max(1, round(w * scale)), max(1, round(h * scale))
     known = cv2.resize((~mask).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     small = cv2.resize(image * ~mask[..., None], size, interpolation=cv2.INTER_AREA)
     return (small / np.maximum(known, 1e-6)[..., None]).clip(0, 1), known < 1 - 1e-6

@@ -9,7 +9,6 @@ head by head (`QKVAttentionLegacy`). What shapes cannot tell are the channels of
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from restore.errors import InputError, ModelUnavailableError
+from restore.images.files import replacing
 
 Weights = dict[str, Tensor]
 RES = {
@@ -238,11 +238,5 @@ def repacked(source: Path, goal: Path) -> None:
     if goal.exists():
         raise InputError(f"expected a file that is new, got existing {goal}; choose another name")
     tensors = {name: value.contiguous().clone() for name, value in unpickled(source).items()}
-    draft = goal.with_name(f".{goal.name}.{os.getpid()}")
-    try:
-        save_file(tensors, draft)
-        os.replace(draft, goal)
-    except OSError as error:
-        raise InputError(f"expected to write {goal}, got: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(goal, what="safetensors file") as file:
+        save_file(tensors, file.name)

@@ -31,6 +31,7 @@ class Group(click.Group):
         warnings.formatwarning = lambda message, *_, **__: f"restore: {message}\n"
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("restore: %(message)s"))
+        logging.getLogger("PIL").addHandler(logging.NullHandler())  # what matters of it becomes an error
         log = logging.getLogger("restore")
         log.addHandler(handler)
         log.setLevel(logging.INFO)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from restore.cli.pipes import Goal, goal_of, read, stream_options
 from restore.enhancement.damage import Damage
 from restore.enhancement.tasks import PASSES, TASKS
 from restore.errors import InputError
@@ -69,7 +70,10 @@ def _text(value: Any) -> Any:
 @click.option("--config", type=click.Path(), is_eager=True, expose_value=False, callback=configured,
               help="YAML file of these options, e.g. 'task: denoise'; options given here win.")  # fmt: skip
 @click.option(
-    "-o", "--output", type=click.Path(), help="Where to write; default IMAGE with .restored before its suffix."
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="Where to write, '-' for stdout; default IMAGE with .restored before its suffix.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--report", type=click.Path(), help="Write an HTML report.")
@@ -80,8 +84,9 @@ def _text(value: Any) -> Any:
 @click.option("--device", type=click.Choice(DEVICES), default=Settings.device, show_default=True,
               help="Where to compute.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Never touch the network (this command never does).")
+@stream_options
 def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report: str | None, as_json: bool,
-            offline: bool, **options: Any) -> None:  # fmt: skip
+            kind: str | None, frame: int | None, offline: bool, **options: Any) -> None:  # fmt: skip
     """Undo what happened to IMAGE: smallness, blur, noise, lost colour or pixels, darkness, JPEG blocks.
 
     \b
@@ -92,19 +97,19 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     restore enhance old.jpg --task compose --degradation "blur:1.5,downsample:2,jpeg:30"
     restore enhance under.jpg middle.jpg over.jpg --task hdr -o merged.jpg
     """
-    from restore.images.files import check_report
+    from restore.images.files import check_place
     from restore.images.mask import load_mask
-    from restore.images.photo import check_output, default_output, load_photo
 
     if options["task"] != "hdr" and len(images) != 1:
         raise InputError(f"expected one photo for {options['task']}, got {len(images)}; only hdr takes several")
     options |= {"scale": int(options["scale"]), "motion": _motion(options["motion"])}
     options["terms"] = dict(_term(text) for text in options["terms"])
-    goal = Path(output) if output is not None else default_output(images[0])
-    photos = [load_photo(path) for path in images]
-    check_output(goal, overwrite=overwrite)
+    photos = [read(path, frame) for path in images]
+    asked = {"output": output, "kind": kind, "as_json": as_json, "overwrite": overwrite}
+    scale = options["scale"] if options["task"] == "super-resolution" else 1
+    goal = goal_of(images[0], photos[0], asked, scale=scale)
     if report is not None:
-        check_report(Path(report), overwrite=overwrite)
+        check_place(Path(report), overwrite=overwrite)
     if options["mask"] is not None:
         options["mask"] = load_mask(options["mask"], photos[0].size)
     from tqdm import tqdm
@@ -121,17 +126,17 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     _write(result, goal, overwrite, report, as_json)
 
 
-def _write(result: EnhanceResult, goal: Path, overwrite: bool, report: str | None, as_json: bool) -> None:
-    result.save(goal, overwrite=overwrite)
+def _write(result: EnhanceResult, goal: Goal, overwrite: bool, report: str | None, as_json: bool) -> None:
+    goal.write(result.photo, overwrite=overwrite)
     if report is not None:
         result.report(report, overwrite=overwrite)
     if as_json:
-        click.echo(json.dumps(result.summary(str(goal))))
+        click.echo(json.dumps(result.summary(goal.path)))
         return
     found = "".join(f", {name} {value}" for name, value in result.parameters.items())
     first, last = result.passes[0], result.passes[-1]
-    click.echo(
-        f"{goal}: {result.task} in {result.steps} steps{found}, PAR {first.par_image:.3f} → {last.par_image:.3f}, "
+    goal.say(
+        f"{goal.path}: {result.task} in {result.steps} steps{found}, PAR {first.par_image:.3f} → {last.par_image:.3f}, "
         f"score {first.score:.0f} → {last.score:.0f}, {result.seconds:.1f} s"
     )
 

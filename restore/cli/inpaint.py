@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from restore.cli.options import setting
+from restore.cli.pipes import Goal, goal_of, read_any, stream_options
 from restore.settings import DEVICES
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "-o",
                 "--output",
                 type=click.Path(),
-                help="Where to write; default IMAGE with .restored before its suffix.",
+                help="Where to write, '-' for stdout; default IMAGE with .restored before its suffix.",
             ),
             click.option("--overwrite", is_flag=True, help="Replace existing files."),
             click.option("--report", type=click.Path(), help="Write an HTML quality report."),
@@ -54,7 +55,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ]
     ):
         command = option(command)
-    return command
+    return stream_options(command)
 
 
 @click.command()
@@ -86,6 +87,7 @@ def inpaint(
     restore inpaint photo.jpg --prompt "add a dog" --box 40,200,160,120 --shape-precision 0.3
     restore inpaint photo.jpg --prompt "replace the cat with a fox" --model sd15-inpaint
     restore inpaint scene.png --prompt "remove the cup left of the plate" --model instruct
+    curl … | restore inpaint - --box 20,30,80,60 --format png > out.png
     """
     if sum(x is not None for x in (mask, box, point)) > 1:
         raise click.UsageError("expected at most one of --mask, --box and --point, got several; keep one")
@@ -133,19 +135,17 @@ def _run(
     options: dict[str, Any],
 ) -> None:
     """Check everything that can be checked without models, run, then write."""
-    from restore.images.files import check_report
-    from restore.images.huge import check_goal, open_photo
-    from restore.images.photo import check_output, default_output
+    from restore.images.files import check_place
+    from restore.images.photo import check_output
 
     models = _models(options)
     overwrite = options["overwrite"]
-    output = Path(options["output"]) if options["output"] is not None else default_output(image)
-    photo = open_photo(image)
-    check_goal(photo, output, overwrite=overwrite)
+    photo = read_any(image, options["frame"])
+    goal = goal_of(image, photo, options)
     if options["save_mask"] is not None:
         check_output(options["save_mask"], overwrite=overwrite)
     if options["report"] is not None:
-        check_report(Path(options["report"]), overwrite=overwrite)
+        check_place(Path(options["report"]), overwrite=overwrite)
     request = ask(models.settings.model, photo)
     from tqdm import tqdm
 
@@ -159,14 +159,14 @@ def _run(
             bar.update(done - bar.n)
 
         result = method(engine)(request, on_step=on_step)
-    _write(result, output, options)
+    _write(result, goal, options)
 
 
-def _write(result: InpaintResult, output: Path, options: dict[str, Any]) -> None:
+def _write(result: InpaintResult, goal: Goal, options: dict[str, Any]) -> None:
     from restore.images.mask import save_mask
 
     overwrite = options["overwrite"]
-    result.save(output, overwrite=overwrite)
+    goal.write(result.photo, overwrite=overwrite)
     if options["save_mask"] is not None:
         save_mask(result.mask, options["save_mask"], overwrite=overwrite)
     if options["save_passes"] is not None:
@@ -174,11 +174,11 @@ def _write(result: InpaintResult, output: Path, options: dict[str, Any]) -> None
     if options["report"] is not None:
         result.report(options["report"], overwrite=overwrite)
     if options["as_json"]:
-        click.echo(json.dumps(result.summary(str(output))))
+        click.echo(json.dumps(result.summary(goal.path)))
         return
     last = [p for p in result.passes if p.accepted][-1]
-    click.echo(
-        f"{output}: {len(result.passes)} pass{'es' * (len(result.passes) != 1)}, PAR {last.par_hole:.3f}, "
+    goal.say(
+        f"{goal.path}: {len(result.passes)} pass{'es' * (len(result.passes) != 1)}, PAR {last.par_hole:.3f}, "
         f"quality {last.quality:.0f}, stopped by {result.stop}, {result.seconds:.1f} s"
     )
     if result.presence is not None and not result.presence.right:

@@ -59,11 +59,11 @@ def usage() -> Iterator[None]:
 
 def check_outputs(options: dict[str, Any]) -> None:
     """Before any work: can the files that were asked for be written?"""
-    from restore.images.files import check_report
+    from restore.images.files import check_place
 
     for name in ("csv_file", "html_file"):
         if options[name] is not None:
-            check_report(Path(options[name]), overwrite=options["overwrite"])
+            check_place(Path(options[name]), overwrite=options["overwrite"])
 
 
 @contextmanager

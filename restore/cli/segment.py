@@ -7,6 +7,7 @@ import json
 import click
 
 from restore.cli.options import setting
+from restore.cli.pipes import read
 from restore.settings import DEVICES
 
 
@@ -35,12 +36,12 @@ def segment(
     from restore.grounding.instruction import parse
     from restore.images.geometry import mask_box
     from restore.images.mask import save_mask
-    from restore.images.photo import check_output, load_photo
+    from restore.images.photo import check_output
 
     parse(prompt)
     if output is not None:
         check_output(output, overwrite=overwrite)
-    photo = load_photo(image)
+    photo = read(image)
     from restore.edit.choose import models_for, settings_for
 
     models = models_for(settings_for(None, grounder=grounder, device=device))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.images.geometry import fitted
 from restore.images.huge import AnyPhoto
 from restore.images.photo import Pixels
 from restore.images.windows import Window, windows
@@ -102,8 +103,7 @@ def areas_of(image: Pixels, mask: Mask, side: int = SIDE) -> list[Area]:
 
 def working_shape(window: Window, side: int = SIDE) -> tuple[int, int]:
     """(h, w) at which a window is filled and judged."""
-    scale = min(1.0, side / max(window.h, window.w))
-    return max(1, round(window.h * scale)), max(1, round(window.w * scale))
+    return fitted((window.h, window.w), side)
 
 
 def reduced(crop: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:

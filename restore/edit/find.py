@@ -22,8 +22,8 @@ from restore.grounding.placement import room
 from restore.grounding.selection import Candidate as Found
 from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
-from restore.images.geometry import mask_box
-from restore.images.mask import box_mask, check_mask
+from restore.images.geometry import fitted, mask_box
+from restore.images.mask import box_mask, check_mask, warn_of_most
 from restore.images.photo import Photo, Pixels
 from restore.images.windows import Window, grow_mask, shrunk, windows
 
@@ -137,6 +137,7 @@ class RegionFinder:
             hole, source = grow_mask(self.finder.at(pixels, request.point).mask, pixels), "point"
         else:
             assert given is not None  # one of prompt, mask, box and point was given
+            warn_of_most(given)
             hole, source = given, request.kind
         check_mask(hole, photo.size)
         alive = self._alive(photo.pixels, hole) if self.copies and copies else None
@@ -159,8 +160,7 @@ class RegionFinder:
     def _alive(self, pixels: Pixels, hole: Mask) -> Mask:
         """People and animals in the windows around the hole, (h, w), long side ≤ `ALIVE_SIDE`: a fill that copies them
         puts a second head or tail where none was."""
-        scale = min(1.0, ALIVE_SIDE / max(hole.shape))
-        h, w = (max(1, round(side * scale)) for side in hole.shape)
+        h, w = fitted((hole.shape[0], hole.shape[1]), ALIVE_SIDE)
         found = np.zeros((h, w), np.bool_)
         for window in windows(hole):
             around = window.grown(BESIDE, hole.shape)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.edit.area import Area, Candidate, Image, Mask, Outcome, PassRecord
+from restore.images.geometry import fitted
 from restore.pipelines.fill.enlarge import KEPT, Source
 from restore.pipelines.fill.expansion import Expansion
 from restore.quality.judges.judge import Judgement
@@ -111,8 +112,7 @@ def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
     the pictures agree.
     """
     pictures = [area, *tried]
-    scale = min(1.0, MONTAGE_SIDE / max(todo.shape))
-    size = max(1, round(todo.shape[1] * scale)), max(1, round(todo.shape[0] * scale))
+    size = fitted((todo.shape[1], todo.shape[0]), MONTAGE_SIDE)
     small = cv2.resize(todo.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     colour = np.stack([cv2.resize(p.image, size, interpolation=cv2.INTER_AREA)[small] for p in pictures])
     judged = [p.judgement for p in pictures if p.judgement is not None]

@@ -14,8 +14,11 @@ from torch import Tensor
 
 from restore.enhancement.damage import Damage
 from restore.errors import InputError
+from restore.images.colours import inks, rgb_view
+from restore.images.decode import with_size
 from restore.images.mask import AnyMask, load_mask
 from restore.images.photo import Photo, load_photo
+from restore.pipelines.push_pull import push_pull
 from restore.pipelines.restoration.degradations import Grey
 from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality
 from restore.pipelines.restoration.kernels import disk_kernel, motion_kernel
@@ -80,19 +83,31 @@ class Given:
 
 def tensor_of(photo: Photo) -> Tensor:
     """(1, 3, H, W) in [-1, 1], with all bits of the file."""
-    if photo.native.dtype == np.uint16:
+    if photo.native.dtype == np.uint16 and photo.mode != "CMYK":
         colours = photo.native[..., None] if photo.native.ndim == 2 else photo.native
         colours = colours[..., :1] if photo.mode in ("L", "LA") else colours[..., :3]
         image = np.broadcast_to(colours, (*colours.shape[:2], 3)).astype(np.float32) / 32767.5
     else:
         image = photo.pixels.astype(np.float32) / 127.5
-    return torch.from_numpy(image).permute(2, 0, 1)[None].contiguous() - 1
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
+    if photo.mode in ("LA", "RGBA"):
+        unseen = torch.from_numpy(photo.native[..., -1] == 0)[None, None].float()
+        if 0 < float(unseen.mean()) < 1:  # what is there in no colour must not show at the rim of what is seen
+            x = push_pull(x, unseen)
+    return x - 1
 
 
 def rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
-    """The result in the file's own samples: depth, greys and alpha as they were, colour where colour was made."""
+    """The result in the file's own samples: depth, greys, inks and alpha as they were, colour where colour was made."""
     image = (restored[0].clamp(-1, 1).permute(1, 2, 0).numpy() + 1) / 2
     deep = photo.native.dtype == np.uint16
+    height, width = image.shape[:2]
+    # A restored picture must not be put through the tables that damaged it.
+    meta = replace(with_size(photo.meta, (width, height)), quantisation=(), subsampling=0)
+    if photo.mode == "CMYK":
+        colours, known = (image * 255 + 0.5).astype(np.uint8).reshape(-1, 3), photo.pixels.reshape(-1, 3)
+        native = inks(colours, known, photo.native.reshape(-1, 4)).reshape(height, width, 4)
+        return Photo(rgb_view(native, "CMYK"), native, "CMYK", meta)
     grey = photo.mode in ("1", "L", "LA") and task != "colorize"
     if grey:
         image = image @ np.array((0.299, 0.587, 0.114), np.float32)[:, None]
@@ -107,9 +122,7 @@ def rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
         lost = load_mask(mask, photo.size)
         native = np.where(lost.reshape(lost.shape + (1,) * (native.ndim - 2)), native, photo.native)
     pixels = image if not grey else np.repeat(image, 3, 2)
-    # A restored picture must not be put through the tables that damaged it.
-    meta = replace(photo.meta, quantisation=(), subsampling=0)
-    if photo.mode == "CMYK" or (photo.mode in ("1", "L", "LA") and task == "colorize"):
+    if photo.mode in ("1", "L", "LA") and task == "colorize":
         meta = replace(meta, icc=b"")
     return Photo((pixels * 255 + 0.5).astype(np.uint8), native, mode, meta)
 

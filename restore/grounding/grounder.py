@@ -13,6 +13,7 @@ from torch import Tensor
 
 from restore.features.lite0 import Lite0
 from restore.grounding.segmenter import Encoding, Segmenter, click_map
+from restore.images.geometry import fitted
 
 SIDE = 512  # long side of the first look
 EVIDENCE_SIDES = (384, 768)  # evidence is looked for at these sizes too: large things show at the small one
@@ -177,7 +178,7 @@ class Grounder:
 def _fit(image: Image, side: int) -> tuple[Image, float]:
     """Resized so that the long side is `side` (small pictures grow), and the scale."""
     scale = side / max(image.shape[:2])
-    size = tuple(max(1, round(s * scale)) for s in (image.shape[1], image.shape[0]))
+    size = fitted((image.shape[1], image.shape[0]), side, grow=True)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return cv2.resize(image, size, interpolation=how).astype(np.uint8), scale
 
@@ -203,8 +204,7 @@ def _same(a: Mask, b: Mask) -> bool:
 
 def _outline(image: Image, probability: Map) -> Mask:
     """Mask whose outline follows the photo's edges: a guided filter (He et al., ECCV 2010) at ≤ 1024 px."""
-    scale = min(1.0, OUTLINE_SIDE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    size = fitted((image.shape[1], image.shape[0]), OUTLINE_SIDE)
     grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) / np.float32(255)
     p = cv2.resize(probability, size, interpolation=cv2.INTER_LINEAR)
     box = (2 * max(2, max(size) // 100) + 1,) * 2

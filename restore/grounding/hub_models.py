@@ -22,6 +22,7 @@ from torch import Tensor
 from restore.errors import ModelUnavailableError
 from restore.grounding.grounder import Image, Mask
 from restore.hub.cache import quiet
+from restore.images.geometry import fitted
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
@@ -136,8 +137,7 @@ def prompted(
     """
     height, width = image.shape[:2]
     squeeze = type(model.net).__name__ != "SamModel"
-    scale = model.size / max(height, width)
-    w, h = (model.size, model.size) if squeeze else (max(1, round(width * scale)), max(1, round(height * scale)))
+    w, h = (model.size, model.size) if squeeze else fitted((width, height), model.size, grow=True)
     pixels = F.pad(model.pixels(image, w, h), (0, model.size - w, 0, model.size - h))
     factor = np.array([w / width, h / height], np.float32)
     given: dict[str, Tensor] = {}

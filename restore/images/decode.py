@@ -18,16 +18,20 @@ from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from restore.errors import InputError
 from restore.images import limits
+from restore.images.extras import Extra, jpeg_extras, photoshop, png_extras, without_claims
 
 SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
+USUAL = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 KINDS = "JPEG, PNG, WebP, TIFF or BMP"
 _SMALLER = "scale it down first ('inpaint' edits larger TIFFs)"
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
@@ -35,12 +39,13 @@ CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 _CONVERTED = {"PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB", "HSV": "RGB"}
 ORIENTATION = 274
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284
+_PHOTOSHOP = 34377
 _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
 # Tags that describe how a TIFF lays out its samples, not the photo: rebuilt on writing.
 _LAYOUT_TAGS = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 290, 291, 292, 293, 301}
     | {317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 338, 339, 340, 341, 342, 347}
-    | {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34675}
+    | {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34377, 34675}
 )
 
 
@@ -58,18 +63,21 @@ class Metadata:
     quantisation: tuple[tuple[int, ...], ...] = ()  # JPEG tables, 64 entries each, row by row
     subsampling: int = 0  # Pillow's code of the JPEG's chroma subsampling: 0 is 4:4:4
     progressive: bool = False
+    extras: tuple[Extra, ...] = ()  # texts, comments, IPTC and the like, see `extras`
+    frames: int = 1  # frames or pages in the file, of which this is one
 
 
-def decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata]:
+def decode(file: IO[bytes], name: str, frame: int | None = None) -> tuple[np.ndarray, str, Metadata]:
     """Upright samples (H, W) or (H, W, C), bool, uint8 or uint16, their mode (see `CHANNELS`) and metadata.
 
-    Of several frames or pages the first is taken, with a warning; previews in a phone's JPEG are no frames.
+    Of several frames or pages the one asked for is taken, from 1, or the first, with a warning; so is what a phone puts
+    behind its JPEG (a gain map, a video, a second picture) told of, and neither kept nor claimed.
     Raises InputError if this is no image, a broken one, one of too many pixels, or of a kind not handled.
     """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of it becomes an error here
-            native, mode, meta, frames = _decode(file, name)
+            native, mode, meta, lost = _decode(file, name, frame or 1)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -83,17 +91,20 @@ def decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata]:
     except Exception as error:  # on broken files Pillow's decoders raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: expected a whole {KINDS} image, got a damaged file ({reason})") from error
-    if frames > 1:
-        warnings.warn(f"{name}: holds {frames} frames or pages; only the first is used", stacklevel=3)
+    if meta.frames > 1:
+        used = "the first" if frame is None else f"number {frame}"
+        warnings.warn(f"{name}: holds {meta.frames} frames or pages; only {used} is used", stacklevel=3)
+    if lost:
+        warnings.warn(f"{name}: also holds {' and '.join(lost)}; only the picture is used", stacklevel=3)
     return native, mode, meta
 
 
-def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, int]:
-    with _open(file, name) as image:
+def _decode(file: IO[bytes], name: str, frame: int) -> tuple[np.ndarray, str, Metadata, list[str]]:
+    with _open(file, name, frame) as image:
         rawmode = _rawmode(image)
         _check_depth(image, rawmode, name)
         if ";16" in rawmode and not image.mode.startswith("I;16"):
-            native, mode = _decode_deep(file, name, image, rawmode)
+            native, mode = _decode_deep(file, name, frame, image, rawmode)
         else:
             image.load()
             native, mode = samples(image, name)
@@ -104,16 +115,36 @@ def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, str, Metadata, int]
         # Pillow itself turns TIFF upright on loading, and then forgets the tag.
         native = upright(native, exif.get(ORIENTATION, 1))
         height, width = native.shape[:2]
-        frames = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+        meta, lost = _with_extras(meta, image, file, mode)
         meta = _oriented(meta, exif, (width, height))
-    return np.ascontiguousarray(native), mode, meta, frames
+    return np.ascontiguousarray(native), mode, meta, lost
 
 
-def _open(file: IO[bytes], name: str) -> Image.Image:
+def _with_extras(meta: Metadata, image: Image.Image, file: IO[bytes], mode: str) -> tuple[Metadata, list[str]]:
+    """`meta` with what else is to be carried, and what cannot be."""
+    extras, lost = meta.extras, list[str]()
+    frames = getattr(image, "n_frames", 1)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        extras, lost = jpeg_extras(image.applist)
+    elif image.format == "PNG":
+        extras, lost = png_extras(file, CHANNELS[mode])
+    xmp, claimed = without_claims(meta.xmp)
+    lost += claimed
+    if image.format in ("JPEG", "MPO"):
+        lost += ["a second picture"] * (frames > 1 and not lost)
+        frames = 1
+    return replace(meta, extras=extras, xmp=xmp, frames=frames), sorted(set(lost))
+
+
+def _open(file: IO[bytes], name: str, frame: int) -> Image.Image:
     file.seek(0)
     image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP"))
     if image.width * image.height > limits.MAX_PIXELS:
         raise _too_large(name)
+    if frame > 1 and frame > (frames := getattr(image, "n_frames", 1)):
+        raise InputError(f"{name}: expected frame 1 to {frames}, got {frame}")
+    if frame > 1:
+        image.seek(frame - 1)
     return image
 
 
@@ -151,7 +182,7 @@ def _check_depth(image: Image.Image, rawmode: str, name: str) -> None:
         raise InputError(f"{name}: expected interleaved 8- or 16-bit samples, got {found}; convert it first")
 
 
-def _decode_deep(file: IO[bytes], name: str, image: Image.Image, rawmode: str) -> tuple[np.ndarray, str]:
+def _decode_deep(file: IO[bytes], name: str, frame: int, image: Image.Image, rawmode: str) -> tuple[np.ndarray, str]:
     """16-bit colour: Pillow's unpackers keep one byte of a sample; the other byte order yields the other."""
     if rawmode == "LA;16B":  # four bytes a pixel, exactly as 8-bit RGBA: grey high, low, alpha high, low
         grey_alpha = _with_rawmode(image, "RGBA")
@@ -162,7 +193,7 @@ def _decode_deep(file: IO[bytes], name: str, image: Image.Image, rawmode: str) -
     high_is_second = order == "L" or (order == "N" and sys.byteorder == "little")
     native = _with_rawmode(image, f"{layout};16{order}").astype(np.uint16)
     native <<= 8
-    with _open(file, name) as again:
+    with _open(file, name, frame) as again:
         native |= _with_rawmode(again, f"{layout};16{'B' if high_is_second else 'L'}")
     if rawmode.startswith("RGBa"):  # colours stored multiplied by alpha
         alpha = np.maximum(native[..., 3:].astype(np.uint32), 1)
@@ -229,7 +260,13 @@ def metadata(image: Image.Image) -> Metadata:
         quantisation=tuple(tuple(table) for table in tables.values()),
         subsampling=max(JpegImagePlugin.get_sampling(image), 0) if is_jpeg else 0,
         progressive=bool(info.get("progressive")),
+        extras=_tiff_extras(image),
     )
+
+
+def _tiff_extras(image: Image.Image) -> tuple[Extra, ...]:
+    resources = getattr(image, "tag_v2", {}).get(_PHOTOSHOP)
+    return (photoshop(resources),) if isinstance(resources, bytes) else ()
 
 
 def _photo_tags(own: Image.Exif) -> Image.Exif:
@@ -281,18 +318,34 @@ def _is_lossless_webp(file: IO[bytes]) -> bool:
 def _oriented(meta: Metadata, exif: Image.Exif, size: tuple[int, int]) -> Metadata:
     """`meta` for samples that have been turned upright to `size` (W, H)."""
     orientation = exif.get(ORIENTATION, 1)
-    fixed = Image.Exif()
     if meta.exif:
+        fixed = Image.Exif()
         fixed.load(meta.exif)
         fixed[ORIENTATION] = 1
-        inner = fixed.get_ifd(_EXIF_IFD) if _EXIF_IFD in fixed else {}
-        for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, PixelYDimension
-            if tag in inner:
-                inner[tag] = length
+        meta = replace(meta, exif=_exif_bytes(fixed))
     tables = meta.quantisation
     if orientation in (5, 6, 7, 8):  # rows and columns of the blocks change places too
         tables = tuple(tuple(np.reshape(t, (8, 8)).T.ravel().tolist()) for t in tables)
     # 4:2:2 turned by 90° would be 4:4:0, which Pillow cannot write: keep all the chroma instead.
     subsampling = 0 if orientation in (5, 6, 7, 8) and meta.subsampling == 1 else meta.subsampling
     xmp = re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))\d', rb"\g<1>1", meta.xmp)
-    return replace(meta, exif=_exif_bytes(fixed), xmp=xmp, quantisation=tables, subsampling=subsampling)
+    return with_size(replace(meta, xmp=xmp, quantisation=tables, subsampling=subsampling), size)
+
+
+def with_size(meta: Metadata, size: tuple[int, int]) -> Metadata:
+    """`meta` for a picture of `size` (W, H), in pixels, wherever it says so."""
+    exif = meta.exif
+    if exif:
+        fixed = Image.Exif()
+        fixed.load(exif)
+        inner = fixed.get_ifd(_EXIF_IFD) if _EXIF_IFD in fixed else {}
+        for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, PixelYDimension
+            if tag in inner:
+                inner[tag] = length
+        exif = _exif_bytes(fixed)
+    xmp = meta.xmp
+    for names, length in zip(
+        (rb"exif:PixelXDimension|tiff:ImageWidth", rb"exif:PixelYDimension|tiff:ImageLength"), size, strict=True
+    ):
+        xmp = re.sub(rb"((?:" + names + rb')(?:\s*=\s*["\']|>))\d+', rb"\g<1>%d" % length, xmp)
+    return replace(meta, exif=exif, xmp=xmp)

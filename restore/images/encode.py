@@ -6,54 +6,84 @@ Pillow writes neither 16-bit colour nor BMP with transparency, so these are writ
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
+import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from restore.errors import InputError
 from restore.images.decode import CHANNELS, Metadata
+from restore.images.extras import Extra, for_jpeg, for_png, for_tiff, names
 
+_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side; of the others more than fits into memory
 _JPEG_SEGMENT = 65_000  # bytes an EXIF or XMP segment can hold, less its header
 _ZLIB_LEVEL = 4  # a third of the default's time for a twelfth more bytes
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_BUFFER = threading.Lock()
+_PNG_HEAD = 33  # bytes of a PNG's signature and header
 
 
 def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[bytes], name: str) -> None:
     """Write upright samples as `target` (a value of `SUFFIXES`).
 
-    Depth, greys and inks the format lacks are converted; JPEG drops alpha only where it is opaque throughout,
-    else raises InputError. JPEG from JPEG keeps the quantisation tables; WebP is lossless unless the source
-    was lossy.
+    Depth, greys and inks the format lacks are converted; JPEG drops alpha only where it is opaque throughout. JPEG
+    from JPEG keeps the quantisation tables; WebP is lossless unless the source was lossy. Texts and the like without
+    a place in the format are left out, with a warning.
+    Raises InputError as `check_fit` does.
     """
-    fitted, kept = fit(native, mode, target, name)
-    if (kept in ("RGB", "RGBA")) != (mode in ("RGB", "RGBA")) or (kept == "CMYK") != (mode == "CMYK"):
+    check_fit(native, mode, (native.shape[1], native.shape[0]), target, name)
+    fitted, kept = fit(native, mode, target)
+    same_colours = (kept in ("RGB", "RGBA")) == (mode in ("RGB", "RGBA")) and (kept == "CMYK") == (mode == "CMYK")
+    if not same_colours:
         meta = replace(meta, icc=b"")  # a profile of another colour space would mislead
-    if target == "TIFF":
+    if target == "PNG":
+        chunks, lost = for_png(meta.extras, same_colours=same_colours)
+        _write_png(file, fitted, kept, meta, chunks)
+    elif target == "JPEG":
+        segments, lost = for_jpeg(meta.extras)
+        file.write(_coded(fitted, kept, target, extra=segments, **_options(meta, target)))
+    elif target == "TIFF":
+        lost = for_tiff(meta.extras)[1]
         _write_tiff(file, fitted, kept, meta)
-    elif fitted.dtype == np.uint16:
-        _write_png16(file, fitted, kept, meta)
-    elif target == "BMP" and kept == "RGBA":
-        _write_bmp32(file, fitted, meta)
     else:
-        pillow_image(fitted, kept).save(file, format=target, **_options(meta, target))
+        lost = names(meta.extras)
+        if target == "BMP" and kept == "RGBA":
+            _write_bmp32(file, fitted, meta)
+        else:
+            file.write(_coded(fitted, kept, target, **_options(meta, target)))
+    if lost:
+        warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
 
 
-def fit(native: np.ndarray, mode: str, target: str, name: str) -> tuple[np.ndarray, str]:
+def check_fit(native: np.ndarray, mode: str, size: tuple[int, int], target: str, name: str) -> None:
+    """Raise InputError where `target` holds no picture of `size` (W, H), or not the transparency of these samples."""
+    longest = _LONGEST.get(target, max(size))
+    if max(size) > longest:
+        found = f"{size[0]}×{size[1]}; use .png or .tif"
+        raise InputError(f"{name}: expected sides of at most {longest} pixels for {target}, got {found}")
+    if target == "JPEG" and mode in ("LA", "RGBA") and not _opaque(native):
+        raise InputError(f"{name}: expected a format that keeps transparency, got JPEG; use .png or .webp")
+
+
+def _opaque(native: np.ndarray) -> bool:
+    return bool((native[..., -1] == np.iinfo(native.dtype).max).all())
+
+
+def fit(native: np.ndarray, mode: str, target: str) -> tuple[np.ndarray, str]:
     """Samples and mode that `target` can hold."""
     deep = native.dtype == np.uint16
     if deep and (target not in ("PNG", "TIFF") or (mode == "CMYK" and target == "PNG")):
         native, deep = high_byte(native), False
-    if mode in ("LA", "RGBA") and target in ("JPEG", "BMP"):
-        if (native[..., -1] == 255).all():
-            native, mode = (native[..., 0], "L") if mode == "LA" else (native[..., :3], "RGB")
-        elif target == "JPEG":
-            raise InputError(f"{name}: expected a format that keeps transparency, got JPEG; use .png or .webp")
+    if mode in ("LA", "RGBA") and target in ("JPEG", "BMP") and _opaque(native):
+        native, mode = (native[..., 0], "L") if mode == "LA" else (native[..., :3], "RGB")
     if mode == "CMYK" and target not in ("JPEG", "TIFF"):
         return np.asarray(pillow_image(native, mode).convert("RGB")), "RGB"
     if mode == "1" and target in ("JPEG", "WEBP"):
@@ -115,12 +145,46 @@ def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
     return text
 
 
-def _write_png16(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata) -> None:
+def _coded(native: np.ndarray, mode: str, target: str, **options: Any) -> memoryview:
+    """What Pillow makes of 8-bit or 1-bit samples.
+
+    Into memory: Pillow takes a write that a full disk cuts short for done. Its buffer has to hold the whole of a JPEG,
+    and its own guess is too small for noise.
+    """
+    file = io.BytesIO()
+    with _BUFFER:
+        before = ImageFile.MAXBLOCK
+        ImageFile.MAXBLOCK = max(before, 2 * native.nbytes + 2**20)
+        try:
+            pillow_image(native, mode).save(file, format=target, **options)
+        finally:
+            ImageFile.MAXBLOCK = before
+    return file.getbuffer()
+
+
+def _write_png(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, chunks: list[Extra]) -> None:
+    """A PNG with `chunks` behind its header."""
+    if native.dtype == np.uint16:
+        _write_png16(file, native, mode, meta, chunks)
+        return
+    content = _coded(native, mode, "PNG", **_options(meta, "PNG"))
+    file.write(content[:_PNG_HEAD])
+    _write_chunks(file, chunks)
+    file.write(content[_PNG_HEAD:])
+
+
+def _write_chunks(file: IO[bytes], chunks: list[Extra]) -> None:
+    for kind, content in chunks:
+        write_chunk(file, kind.encode("latin-1"), content)
+
+
+def _write_png16(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, chunks: list[Extra]) -> None:
     """16-bit PNG, every row filtered by the one above it (filter type 2, PNG specification section 9)."""
     height, width = native.shape[:2]
     colour_type = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}[mode]
     file.write(b"\x89PNG\r\n\x1a\n")
     write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    _write_chunks(file, chunks)
     if meta.icc:
         write_chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(meta.icc))
     if meta.dpi:
@@ -193,7 +257,8 @@ def tiff_directory(meta: Metadata, order: bytes = b"II", *, big: bool = False) -
         exif.load(meta.exif)
         for tag, value in exif.items():
             directory[tag] = exif.get_ifd(tag) if tag in (_EXIF_IFD, _GPS_IFD) else value
-    for tag, kind, data in ((34675, TiffTags.UNDEFINED, meta.icc), (700, TiffTags.BYTE, meta.xmp)):
+    tags = ((34675, TiffTags.UNDEFINED, meta.icc), (700, TiffTags.BYTE, meta.xmp))
+    for tag, kind, data in (*tags, (34377, TiffTags.BYTE, for_tiff(meta.extras)[0])):
         if data:
             directory.tagtype[tag] = kind
             directory[tag] = data

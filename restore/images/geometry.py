@@ -15,3 +15,12 @@ def mask_box(mask: np.ndarray) -> Box:
         return 0, 0, 0, 0
     x, y = int(columns[0]), int(rows[0])
     return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
+
+
+def fitted(sides: tuple[int, int], side: int, *, grow: bool = False) -> tuple[int, int]:
+    """`sides`, (W, H) or (H, W), in proportion so that the longer is `side` pixels; shorter ones stay unless `grow`."""
+    scale = side / max(sides)
+    if scale > 1 and not grow:
+        return sides
+    first, second = (max(1, round(n * scale)) for n in sides)
+    return first, second

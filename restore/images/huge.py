@@ -6,27 +6,31 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from PIL import Image
 
 from restore.errors import InputError
 from restore.images import limits
+from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
 from restore.images.decode import ORIENTATION, Metadata, metadata, upright
+from restore.images.encode import check_fit
+from restore.images.files import replacing
+from restore.images.geometry import fitted
 from restore.images.photo import (
     Photo,
     check_output,
     load_photo,
     photo_from_array,
-    replacing,
-    rgb_view,
     save_photo,
-    to_native,
 )
 from restore.images.tiff_tiles import Part, TiledTiff, is_tiff, read_header, read_layout
+
+LOOK, LOOKS = 64, 8  # pixels and number, across and down, of the crops that levels are found in
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +67,24 @@ class HugePhoto:
         return np.ascontiguousarray(upright(self.tiff.read(self._stored(part)), self.orientation))
 
     @cached_property
+    def levels(self) -> Levels:
+        """As `Photo.levels`, of samples from all over."""
+        if self.base is not None:
+            return self.base.levels
+        if self.tiff.layout.depth.itemsize == 1:
+            return FULL
+        width, height = self.size
+        tops, lefts = (range(0, max(1, n - LOOK), max(1, n // LOOKS)) for n in (height, width))
+        looks = [self.native(np.s_[y : y + LOOK, x : x + LOOK]) for y in tops for x in lefts]
+        return levels_of(np.concatenate(looks), self.mode)
+
+    @cached_property
     def overview(self) -> Photo:
         """All of the photo, RGB, long side `limits.OVERVIEW_SIDE` at most."""
         import cv2  # not needed for masks
 
         width, height = self.size
-        scale = min(1.0, limits.OVERVIEW_SIDE / max(width, height))
-        w, h = max(1, round(width * scale)), max(1, round(height * scale))
+        w, h = fitted(self.size, limits.OVERVIEW_SIDE)
         out = np.empty((h, w, 3), np.uint8) if self.base is None else self.base.overview.pixels.copy()
         step = max(1, h * limits.BAND // (width * height))
         for top in range(0, h, step):
@@ -84,22 +99,23 @@ class HugePhoto:
         """As `Photo.with_patches`; the tiles that change are decoded, edited and coded again, and kept coded."""
         tiff, changed = self.tiff, list(self.changed)
         for (rows, columns), colours, mask in patches:
-            if not mask.any():
-                continue
-            (top, bottom), (left, right) = (_span(np.asarray(mask.any(axis))) for axis in (1, 0))
-            inner = np.s_[top:bottom, left:right]
-            part = np.s_[rows.start + top : rows.start + bottom, columns.start + left : columns.start + right]
-            turned, where = (_turned(a[inner], self.orientation) for a in (colours, mask))
-            edited = to_native(turned[where], self.mode, tiff.layout.depth.newbyteorder("="))
-            tiff = tiff.edited(self._stored(part), edited, where)
-            changed.append(part[0])
+            if mask.any():
+                box = near(mask)
+                top, left = rows.start + box[0].start, columns.start + box[1].start
+                height, width = mask[box].shape
+                part = np.s_[top : top + height, left : left + width]
+                shown = self.native(part), colours[box], mask[box]
+                before, after, where = (_turned(a, self.orientation) for a in shown)
+                samples = repainted(before, after, where, self.mode, self.levels)
+                tiff = tiff.edited(self._stored(part), samples, where)
+                changed.append(part[0])
         return HugePhoto(tiff, self.meta, self.orientation, self.base or self, tuple(changed))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the photo as it was read, edited tiles replaced, whole or not at all. Raises as `save_photo` does, and
         InputError for a name that is no TIFF's."""
         check_goal(self, path, overwrite=overwrite)
-        with replacing(path, overwrite=overwrite) as (file, _):
+        with replacing(path, what="TIFF file", overwrite=overwrite) as file:
             self.tiff.write(file, self.meta)
 
     def _stored(self, part: Part) -> Part:
@@ -124,13 +140,13 @@ class Crops:
         return height, width, 3
 
     def __getitem__(self, part: Part, /) -> np.ndarray:
-        return rgb_view(self.photo.native(part), self.photo.mode)
+        return rgb_view(self.photo.native(part), self.photo.mode, self.photo.levels)
 
 
 AnyPhoto = Photo | HugePhoto
 
 
-def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
+def open_photo(path: str | os.PathLike[str], frame: int | None = None) -> AnyPhoto:
     """`load_photo`, but for TIFFs of more than `limits.HUGE` pixels whose tiles can be read one by one.
 
     Raises InputError as `load_photo` does; what cannot be read tile by tile is decoded whole up to
@@ -138,8 +154,8 @@ def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            return load_photo(path)
+        if not path.is_file() or (frame or 1) > 1:
+            return load_photo(path, frame)
         file = path.open("rb")
         try:
             huge = _opened(file, str(path)) if is_tiff(file.read(4)) else None
@@ -147,27 +163,61 @@ def open_photo(path: str | os.PathLike[str]) -> AnyPhoto:
             file.close()
             raise
     except OSError:
-        return load_photo(path)
+        return load_photo(path, frame)
     if huge is None:
         file.close()
-        return load_photo(path)
+        return load_photo(path, frame)
     weakref.finalize(huge.tiff, file.close)
     return huge
 
 
-def check_goal(photo: AnyPhoto, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """`check_output` for a photo of any size: a huge one becomes a TIFF again."""
-    kind = check_output(path, overwrite=overwrite)
-    if isinstance(photo, HugePhoto) and kind != "TIFF":
-        raise InputError(f"{path}: expected an output name ending in .tif for so large a photo, got a {kind}'s")
+def check_goal(
+    photo: AnyPhoto,
+    path: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    scale: int = 1,
+    overwrite: bool = False,
+) -> str:
+    """`check_output` for the result of `photo`, enlarged by `scale`: can the format hold it?
+
+    Raises InputError also for sides or transparency that it cannot, for a huge photo that shall not become a TIFF, and
+    where a file of several frames or pages would be overwritten with one of them.
+    """
+    kind = check_output(path, kind=kind, overwrite=overwrite)
+    if photo.meta.frames > 1 and (frames := _frames(path)) > 1:
+        raise InputError(f"{path}: expected a new file name, got a file of {frames} frames or pages that would be lost")
+    check_kind(photo, kind, str(path), scale=scale)
+    return kind
 
 
-def save_any(photo: AnyPhoto, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """`save_photo` for photos of any size."""
+def check_kind(photo: AnyPhoto, kind: str, name: str, *, scale: int = 1) -> None:
+    """Raise InputError where the format `kind` cannot hold `photo`, enlarged by `scale`."""
+    if isinstance(photo, Photo):
+        check_fit(photo.native, photo.mode, (photo.size[0] * scale, photo.size[1] * scale), kind, name)
+    elif kind != "TIFF":
+        raise InputError(f"{name}: expected an output name ending in .tif for so large a photo, got a {kind}'s")
+
+
+def _frames(path: str | os.PathLike[str]) -> int:
+    """How many frames or pages the file holds; 1 where there is none or it is no picture."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            return getattr(image, "n_frames", 1)
+    except Exception:  # on broken files Pillow's readers raise almost anything
+        return 1
+
+
+def save_any(
+    photo: AnyPhoto, path: str | os.PathLike[str], *, kind: str | None = None, overwrite: bool = False
+) -> None:
+    """`save_photo` for photos of any size. Raises InputError as `check_goal` does."""
+    kind = check_goal(photo, path, kind=kind, overwrite=overwrite)
     if isinstance(photo, HugePhoto):
         photo.save(path, overwrite=overwrite)
     else:
-        save_photo(photo, path, overwrite=overwrite)
+        save_photo(photo, path, kind=kind, overwrite=overwrite)
 
 
 def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
@@ -176,7 +226,7 @@ def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as for `decode.decode`
             image = read_header(file)
-            meta, frames, pixels = metadata(image), image.n_frames, image.width * image.height
+            meta, pixels = replace(metadata(image), frames=image.n_frames), image.width * image.height
     except Exception:  # on broken files Pillow's readers raise almost anything
         return None
     if pixels <= limits.HUGE:
@@ -187,15 +237,9 @@ def _opened(file: IO[bytes], name: str) -> HugePhoto | None:
         if pixels <= limits.MAX_PIXELS:
             return None
         raise
-    if frames > 1:
-        warnings.warn(f"{name}: holds {frames} frames or pages; only the first is used", stacklevel=4)
+    if meta.frames > 1:
+        warnings.warn(f"{name}: holds {meta.frames} frames or pages; only the first is used", stacklevel=4)
     return HugePhoto(TiledTiff(file, layout, name), meta, image.getexif().get(ORIENTATION, 1))
-
-
-def _span(line: np.ndarray) -> tuple[int, int]:
-    """First and last + 1 of the true entries."""
-    where = np.flatnonzero(line)
-    return int(where[0]), int(where[-1]) + 1
 
 
 def _turned(array: np.ndarray, orientation: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +16,15 @@ from restore.errors import InputError
 from restore.images import limits
 from restore.images.decode import Metadata
 from restore.images.encode import encode
+from restore.images.files import replacing
 from restore.images.geometry import Box, Size
 from restore.images.huge import HugePhoto, open_photo
-from restore.images.photo import Photo, photo_from_array, replacing
+from restore.images.photo import Photo, check_output, photo_from_array
 from restore.images.png_rows import bright_rows, png_size
+
+MOST = 0.5  # share of the photo above which a mask may be the wrong way round, or leaves too little to go by
+PHOTO = 0.15  # share of uneven pixels from which a picture is no mask but, 97 times of 100, a photo
+PLAIN = 0.4  # share of black and white pixels from which it is one all the same: soft edges, compressed
 
 AnyMask = Any  # a path, a Pillow image or an array: see `load_mask`
 
@@ -26,16 +32,17 @@ AnyMask = Any  # a path, a Pillow image or an array: see `load_mask`
 def load_mask(mask: str | os.PathLike[str] | np.ndarray | Image.Image, size: Size) -> np.ndarray:
     """(H, W) bool, true = repaint, from an image file, a Pillow image or an array; `size` (W, H).
 
-    Images: a pixel counts where its brightest colour reaches half the range. With transparency it has to be
-    opaque as well; if no opaque pixel is bright (strokes of a dark colour on an empty layer), opaque alone
-    counts. A file's orientation tag is applied, as the photo's was. Arrays: bool; floats in [0, 1]; integers
-    that are all 0 or 1; or the samples of an image as for `photo_from_array`.
-    Raises InputError for another size, and for a mask that holds nothing or everything.
+    Images: a pixel counts where its brightest colour reaches half the range; where none does and there is but one
+    colour besides black (masks of 0 and 1, one class), where it is that. A picture with transparent parts: if what is
+    opaque is a photo, its erased part counts; if it is drawn, what is drawn (of that the bright, if any is). A file's
+    orientation tag is applied, as the photo's was. Arrays: bool; floats in [0, 1]; integers that are all 0 or 1; or the
+    samples of an image as for `photo_from_array`.
+    Raises InputError for another size, for a mask that holds nothing or everything, and for what looks like a photo.
     """
     if isinstance(mask, np.ndarray):
         name, found = "mask", _from_array(mask)
     elif isinstance(mask, Image.Image):
-        name, found = "mask", _from_photo(photo_from_array(mask))
+        name, found = "mask", _from_photo(photo_from_array(mask), "mask")
     else:
         name, found = str(mask), _from_file(mask)
     return check_mask(found, size, name)
@@ -46,6 +53,16 @@ def given_mask(mask: AnyMask, box: Sequence[int] | None, size: Size) -> np.ndarr
     if mask is not None and box is not None:
         raise InputError("expected at most one of mask, box and point, got several; keep one")
     return load_mask(mask, size) if mask is not None else box_mask(box, size) if box is not None else None
+
+
+def warn_of_most(hole: np.ndarray) -> None:
+    """Tell, before the work, that a mask (H, W) is large enough to be one the wrong way round."""
+    if (share := float(hole.mean())) > MOST:
+        warnings.warn(
+            f"{share:.0%} of the photo is to be repainted, which leaves little to go by; "
+            "white is what is repainted: invert the mask if it is meant the other way round",
+            stacklevel=3,
+        )
 
 
 def check_mask(mask: np.ndarray, size: Size, name: str = "mask") -> np.ndarray:
@@ -103,7 +120,8 @@ def parse_point(text: str) -> tuple[int, int]:
 
 def save_mask(mask: np.ndarray, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write `mask` (H, W) bool as an 8-bit grey image, white = repaint. Raises as `save_photo` does."""
-    with replacing(path, overwrite=overwrite) as (file, kind):
+    kind = check_output(path, overwrite=overwrite)
+    with replacing(path, what=f"{kind} file", overwrite=overwrite) as file:
         encode(mask.view(np.uint8) * np.uint8(255), "L", Metadata(), kind, file, str(path))
 
 
@@ -114,7 +132,7 @@ def _from_file(path: str | os.PathLike[str]) -> np.ndarray:
             return _collected(bright_rows(file, str(path)), (height, width))
     photo = open_photo(path)
     if isinstance(photo, Photo):
-        return _from_photo(photo)
+        return _from_photo(photo, str(path))
     if photo.mode != "L":
         raise InputError(f"{path}: expected so large a mask in grey, got {photo.mode}; convert it first")
     return _collected(_bright_bands(photo), photo.size[::-1])
@@ -138,14 +156,47 @@ def _collected(bands: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarra
     return mask
 
 
-def _from_photo(photo: Photo) -> np.ndarray:
+def _from_photo(photo: Photo, name: str) -> np.ndarray:
     bright: np.ndarray = photo.pixels.max(axis=2) >= 128
-    if photo.mode not in ("LA", "RGBA"):
-        return bright
-    alpha = photo.native[..., -1]
+    alpha = photo.native[..., -1] if photo.mode in ("LA", "RGBA") else np.zeros(1, np.uint8)
     opaque: np.ndarray = alpha > np.iinfo(alpha.dtype).max // 2
+    if not opaque.any() or opaque.all():  # transparency says nothing
+        light = photo.pixels.max(axis=2)
+        plain = float(((light < 16) | (light > 239)).mean())
+        if plain < PLAIN and _uneven(photo.pixels, np.ones_like(bright)) >= PHOTO:
+            raise InputError(
+                f"{name}: expected a mask, white where the photo is to be repainted, got what looks like a photo"
+            )
+        return bright if bright.any() else _one_colour(photo.pixels, name)
+    if _uneven(photo.pixels, opaque) >= PHOTO:
+        return ~opaque
     both: np.ndarray = bright & opaque
     return both if both.any() else opaque
+
+
+def _uneven(pixels: np.ndarray, where: np.ndarray) -> float:
+    """Share of the pixels (h, w, 3) in `where` (h, w) that are neither dark nor bright and no even course of light."""
+    light = pixels.max(axis=2).astype(np.int16)
+    bent = np.abs(light[:, :-2] - 2 * light[:, 1:-1] + light[:, 2:]) > 1
+    middle = (light[:, 1:-1] >= 32) & (light[:, 1:-1] < 224)
+    inside = where[:, :-2] & where[:, 1:-1] & where[:, 2:]
+    return float((bent & middle & inside).sum() / max(1, inside.sum()))
+
+
+def _one_colour(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Where dark `pixels` (h, w, 3) have the one colour besides black; nowhere without any black.
+
+    Raises InputError where there are several.
+    """
+    found: np.ndarray = np.asarray(pixels.any(axis=2))
+    if found.all():
+        return np.zeros_like(found)
+    colours = np.unique(pixels[found], axis=0)
+    if len(colours) > 1:
+        listed = ", ".join(str(c[0]) if len(set(c.tolist())) == 1 else str(tuple(c.tolist())) for c in colours[:9])
+        more = ", …" if len(colours) > 9 else ""
+        raise InputError(f"{name}: expected white where the photo is to be repainted, got the values {listed}{more}")
+    return found
 
 
 def _from_array(mask: np.ndarray) -> np.ndarray:
@@ -160,7 +211,7 @@ def _from_array(mask: np.ndarray) -> np.ndarray:
             return np.asarray(flat >= 0.5)
         if np.issubdtype(flat.dtype, np.integer) and flat.min() >= 0 and flat.max() <= 1:
             return flat.astype(np.bool_)
-    return _from_photo(photo_from_array(mask))
+    return _from_photo(photo_from_array(mask), "mask")
 
 
 def _integers(values: Sequence[int], name: str, form: str) -> tuple[int, ...]:

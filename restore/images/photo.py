@@ -8,11 +8,7 @@ stay as decoded.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -21,8 +17,10 @@ import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
-from restore.images.decode import KINDS, SUFFIXES, Metadata, decode, metadata, samples
+from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
+from restore.images.decode import KINDS, SUFFIXES, USUAL, Metadata, decode, metadata, samples
 from restore.images.encode import encode, high_byte, pillow_image
+from restore.images.files import check_place, reason, replacing
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -40,17 +38,20 @@ class Pixels(Protocol):
 class Photo:
     """One photo in memory; its arrays are read-only.
 
-    pixels: (H, W, 3) uint8 RGB for the models. 16-bit samples give their high byte, grey is repeated, CMYK is
-        converted without its profile, alpha is left out; RGB stays in the photo's own colour space.
+    pixels: (H, W, 3) uint8 RGB for the models. 16-bit samples give their high byte, or, where they use little of the
+        range, are stretched to `levels`; grey is repeated, CMYK is converted without its profile, alpha is left out;
+        RGB stays in the photo's own colour space.
     native: (H, W) or (H, W, C) upright samples as decoded: bool for 1-bit images, uint8 or uint16.
     mode: "1", "L", "LA", "RGB", "RGBA" or "CMYK"; the depth is that of `native`.
-    meta: EXIF, ICC profile, XMP, resolution and coding of the source.
+    meta: EXIF, ICC profile, XMP, texts, resolution and coding of the source.
+    levels: 16-bit samples that are black and white in `pixels`.
     """
 
     pixels: np.ndarray
     native: np.ndarray
     mode: str
     meta: Metadata = field(default_factory=Metadata)
+    levels: Levels = FULL
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,19 +66,16 @@ class Photo:
     def with_pixels(self, edited: np.ndarray, mask: np.ndarray) -> Photo:
         """This photo with `edited` (H, W, 3) uint8 RGB where `mask` (H, W) bool is true.
 
-        Everything else, alpha included, keeps its samples. An edit v becomes 257 v in 16 bits; in a 1-bit
-        image the nearer of black and white. Raises InputError if a shape or type differs.
+        Everything else keeps its samples. An edit v becomes 257 v in 16 bits, or as much of `levels`; in a 1-bit image
+        the nearer of black and white. Inks are separated as those around the hole are; transparency is continued from
+        there. Raises InputError if a shape or type differs.
         """
         expected = self.pixels.shape
         if edited.shape != expected or edited.dtype != np.uint8:
             raise InputError(f"edit: expected shape {expected}, uint8, got {edited.shape}, {edited.dtype}")
         if mask.shape != expected[:2] or mask.dtype != np.bool_:
             raise InputError(f"mask: expected shape {expected[:2]}, bool, got {mask.shape}, {mask.dtype}")
-        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-        if len(rows) == 0:
-            return self.with_patches([])
-        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return self.with_patches([(part, edited[part], mask[part])])
+        return self.with_patches([(np.s_[0 : mask.shape[0], 0 : mask.shape[1]], edited, mask)])
 
     def with_patches(self, patches: Iterable[tuple[tuple[slice, slice], np.ndarray, np.ndarray]]) -> Photo:
         """This photo with patches put in: rows and columns, colours (h, w, 3) uint8 RGB, and where (h, w) bool they
@@ -85,15 +83,17 @@ class Photo:
         native = self.native.copy()
         for part, colours, mask in patches:
             if mask.any():
-                edited = to_native(colours[mask], self.mode, native.dtype)
-                colour_channels(native, self.mode)[part][mask] = edited
-        return _photo(native, self.mode, self.meta)
+                box = near(mask)
+                edited = repainted(self.native[part][box], colours[box], mask[box], self.mode, self.levels)
+                native[part][mask] = edited if native.ndim == 3 else edited[:, 0]
+        return _photo(native, self.mode, self.meta, self.levels)
 
 
-def load_photo(path: str | os.PathLike[str]) -> Photo:
-    """Photo from a JPEG, PNG, WebP, TIFF or BMP file, its EXIF orientation applied.
+def load_photo(path: str | os.PathLike[str], frame: int | None = None) -> Photo:
+    """Photo from a JPEG, PNG, WebP, TIFF or BMP file, whatever its name, its EXIF orientation applied.
 
-    Palettes become RGB or RGBA. Of an animation or several pages only the first is read, with a UserWarning.
+    Palettes become RGB or RGBA. Of an animation or several pages only `frame` is read, from 1, or the first, with a
+    UserWarning.
     Raises InputError if the file is missing, unreadable, damaged, no such image or over `limits.MAX_PIXELS`.
     """
     path = Path(path)
@@ -104,14 +104,18 @@ def load_photo(path: str | os.PathLike[str]) -> Photo:
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path}: expected a {KINDS} image, got an empty file")
-            native, mode, meta = decode(file, str(path))
+            return read_photo(file, str(path), frame)
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected an image file, found nothing there; check the path") from error
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a readable image file, got: {_reason(error)}") from error
-    return _photo(native, mode, meta)
+        raise InputError(f"{path}: expected a readable image file, got: {reason(error)}") from error
+
+
+def read_photo(file: IO[bytes], name: str, frame: int | None = None) -> Photo:
+    """`load_photo` from an open file that can be sought in; `name` is what messages call it."""
+    return _photo(*decode(file, name, frame))
 
 
 def photo_from_array(array: np.ndarray | Image.Image) -> Photo:
@@ -125,7 +129,7 @@ def photo_from_array(array: np.ndarray | Image.Image) -> Photo:
         try:
             array.load()
         except Exception as error:  # lazily opened broken files: Pillow's decoders raise almost anything
-            raise InputError(f"image: expected one that can be decoded, got: {_reason(error)}") from error
+            raise InputError(f"image: expected one that can be decoded, got: {reason(error)}") from error
         native, mode = samples(array, "image")
         return _photo(native, mode, metadata(array))
     if not isinstance(array, np.ndarray):
@@ -164,120 +168,55 @@ def to_kind(photo: Photo, like: ImageLike) -> Image.Image | np.ndarray:
     return image
 
 
-def default_output(path: str | os.PathLike[str]) -> Path:
-    """Where the result for `path` goes unless told: photo.jpg → photo.restored.jpg, beside it."""
+def default_output(path: str | os.PathLike[str], kind: str | None = None) -> Path:
+    """Where the result for `path` goes unless told: photo.jpg → photo.restored.jpg, beside it.
+
+    kind: the format of its content, which is written whatever the name says: download → download.restored.jpg.
+    """
     path = Path(path)
-    return path.with_name(f"{path.stem}.restored{path.suffix}")
+    known = SUFFIXES.get(path.suffix.lower())
+    if kind is None or known == kind:
+        return path.with_name(f"{path.stem}.restored{path.suffix}")
+    return path.with_name(f"{path.stem if known else path.name}.restored{USUAL[kind]}")
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> str:
-    """Format (a value of `decode.SUFFIXES`) of a result at `path`, checked before any work is done.
+def check_output(path: str | os.PathLike[str], *, kind: str | None = None, overwrite: bool = False) -> str:
+    """Format (a value of `decode.SUFFIXES`) of a result at `path`, checked before any work is done; `kind` if given.
 
     Raises InputError for an unknown suffix, a missing or unwritable folder, and an existing file unless
     `overwrite`.
     """
     path = Path(path)
-    kind = SUFFIXES.get(path.suffix.lower())
+    kind = kind or SUFFIXES.get(path.suffix.lower())
     if kind is None:
         known, found = ", ".join(sorted(SUFFIXES)), path.suffix or "no suffix"
         raise InputError(f"{path}: expected an output name ending in one of {known}, got {found}")
-    try:
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: expected an existing folder, found none at {path.parent}; create it first")
-        if path.is_dir():
-            raise InputError(f"{path}: expected a file name to write to, got a folder")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path}: expected a new file name, got an existing file; allow overwriting or rename")
-    except OSError as error:
-        raise InputError(f"{path}: expected a place that can be written to, got: {_reason(error)}") from error
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: expected a folder that can be written to, got the read-only {path.parent}")
+    check_place(path, overwrite=overwrite)
     return kind
 
 
-def save_photo(photo: Photo, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write `photo` to `path`, whose suffix names the format; whole or not at all.
+def save_photo(photo: Photo, path: str | os.PathLike[str], *, kind: str | None = None, overwrite: bool = False) -> None:
+    """Write `photo` to `path` in the format `kind`, or that its suffix names; whole or not at all.
 
     PNG, TIFF, BMP and WebP (from a lossless source) keep all samples. JPEG from JPEG keeps the source's
     quantisation tables. Formats without 16 bits, CMYK or 1 bit get the nearest they hold; transparency is
     never dropped silently.
     Raises InputError as `check_output` does, and if the format cannot hold the photo or the disk refuses.
     """
-    with replacing(path, overwrite=overwrite) as (file, kind):
+    kind = check_output(path, kind=kind, overwrite=overwrite)
+    with replacing(path, what=f"{kind} file", overwrite=overwrite) as file:
         encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
 
 
-@contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[tuple[IO[bytes], str]]:
-    """A new file that takes its place at `path` once it is written and its format, as `check_output` gives it.
-
-    Where the block fails nothing is left of it. Raises InputError as `save_photo` does.
-    """
-    kind = check_output(path, overwrite=overwrite)
-    goal = Path(os.path.realpath(path))  # a link is followed, not replaced
-    draft = goal.with_name(f".restore-{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            with draft.open("xb") as file:
-                yield file, kind
-                file.flush()
-                os.fsync(file.fileno())
-            if goal.exists():
-                shutil.copymode(goal, draft)
-            os.replace(draft, goal)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-    except InputError:
-        raise
-    except (OSError, ValueError, MemoryError, struct.error) as error:
-        raise InputError(f"{path}: expected to write a {kind} file, got: {_reason(error)}") from error
-
-
-def _photo(native: np.ndarray, mode: str, meta: Metadata) -> Photo:
+def _photo(native: np.ndarray, mode: str, meta: Metadata, levels: Levels | None = None) -> Photo:
     native.flags.writeable = False
-    pixels = rgb_view(native, mode)
+    levels = levels_of(native, mode) if levels is None else levels
+    pixels = rgb_view(native, mode, levels)
     pixels.flags.writeable = False
-    return Photo(pixels, native, mode, meta)
-
-
-def rgb_view(native: np.ndarray, mode: str) -> np.ndarray:
-    """(H, W, 3) uint8: `native` itself where it is that already."""
-    if native.dtype == np.bool_:
-        native = native.astype(np.uint8) * np.uint8(255)
-    elif native.dtype == np.uint16:
-        native = high_byte(native)
-    if mode == "CMYK":
-        return np.array(pillow_image(native, mode).convert("RGB"))
-    if mode in ("1", "L", "LA"):
-        grey = native[..., 0] if mode == "LA" else native
-        return np.repeat(grey[..., None], 3, axis=2)
-    return native if mode == "RGB" else np.ascontiguousarray(native[..., :3])
-
-
-def colour_channels(native: np.ndarray, mode: str) -> np.ndarray:
-    """View of (H, W, colours) without alpha."""
-    if native.ndim == 2:
-        return native[..., None]
-    return native[..., :-1] if mode in ("LA", "RGBA") else native
-
-
-def to_native(colours: np.ndarray, mode: str, depth: np.dtype) -> np.ndarray:
-    """RGB values (N, 3) uint8 as samples (N, colours) of `mode` and `depth`."""
-    if mode in ("1", "L", "LA", "CMYK"):
-        row = Image.fromarray(colours[None]).convert("CMYK" if mode == "CMYK" else "L")
-        colours = np.asarray(row).reshape(len(colours), -1)
-    if depth == np.bool_:
-        return colours >= 128
-    return colours.astype(np.uint16) * np.uint16(257) if depth == np.uint16 else colours
+    return Photo(pixels, native, mode, meta, levels)
 
 
 def _info(meta: Metadata) -> dict[str, object]:
     """Pillow's `info` entries for the metadata, so that a later `save` can pass them on."""
     named = {"exif": meta.exif, "icc_profile": meta.icc, "xmp": meta.xmp, "dpi": meta.dpi}
     return {key: value for key, value in named.items() if value}
-
-
-def _reason(error: Exception) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(text.split())

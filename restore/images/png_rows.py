@@ -14,8 +14,8 @@ from PIL import PngImagePlugin
 from restore.errors import InputError
 from restore.images import limits
 from restore.images.encode import write_chunk
+from restore.images.extras import SIGNATURE
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Of (colour type, bits): bytes in a pixel, which filters need, and the colour type of as many 8-bit samples.
 _PIXELS = {(0, 1): (1, 0), (0, 8): (1, 0), (0, 16): (2, 4), (2, 8): (3, 2)}
 

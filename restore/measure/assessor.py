@@ -16,6 +16,7 @@ from torch import Tensor
 
 from restore.errors import InputError
 from restore.features.lite0 import trained_lite0
+from restore.images.geometry import fitted
 from restore.quality.features.folder import FolderNet
 from restore.quality.features.pooled import OnnxNet, photo_features
 from restore.quality.judges.judge import Judge, Judgement
@@ -150,9 +151,8 @@ def _finite(value: float) -> float | None:
 def _at_most(x: Tensor, side: int) -> Tensor:
     """`x` (1, C, H, W) with its long side reduced to `side` where it is longer."""
     height, width = x.shape[-2:]
-    scale = side / max(height, width)
-    if scale >= 1:
+    size = fitted((width, height), side)
+    if size == (width, height):
         return x
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(x[0].permute(1, 2, 0).cpu().numpy(), size, interpolation=cv2.INTER_AREA)
     return torch.from_numpy(small.reshape(size[1], size[0], -1)).to(x.device).permute(2, 0, 1)[None]

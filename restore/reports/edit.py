@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.images.files import write_text
-from restore.images.geometry import mask_box
+from restore.images.geometry import fitted, mask_box
 from restore.reports.page import percent, rendered
 from restore.reports.pictures import HEAT, HOLE_LINE, artifact_map, close_up, jpeg_uri, outline_uri, profile
 from restore.weights.store import manifest
@@ -37,7 +37,7 @@ PHOTO_BYTES, CROPS_BYTES, MAPS_BYTES = 480_000, 450_000, 400_000
 def write_report(result: EditRecord, path: Path, *, overwrite: bool = False) -> None:
     """Write the page about `result` to `path`, whole or not at all.
 
-    Raises InputError as `check_report` does, and if the disk refuses.
+    Raises InputError as `check_place` does, and if the disk refuses.
     """
     write_text(report_page(result), path, overwrite=overwrite)
 
@@ -45,8 +45,7 @@ def write_report(result: EditRecord, path: Path, *, overwrite: bool = False) -> 
 def report_page(result: EditRecord) -> str:
     """The page as HTML text. It refers to nothing outside itself."""
     width, height = result.photo.size
-    scale = min(1.0, PHOTO_SIDE / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = fitted((width, height), PHOTO_SIDE)
     before, after = (
         jpeg_uri(_resized(photo.overview.pixels, size), PHOTO_BYTES, profile(photo))
         for photo in (result.original, result.photo)
@@ -64,7 +63,7 @@ def report_page(result: EditRecord) -> str:
         before=before,
         after=after,
         outline=outline_uri(result.mask, size),
-        shown=f"Shown at {size[0]} × {size[1]} of {width} × {height} pixels." if scale < 1 else "",
+        shown=f"Shown at {size[0]} × {size[1]} of {width} × {height} pixels." if size != (width, height) else "",
         closeups=_closeups(result, shown),
         not_shown=f" {_count(rest, 'smaller hole is', 'smaller holes are')} not shown." if rest else "",
         curve=_curve(result.passes, result.settings.par),

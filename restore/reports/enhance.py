@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.images.files import write_text
+from restore.images.geometry import fitted
 from restore.reports.page import rendered
 from restore.reports.pictures import jpeg_uri, profile
 
@@ -22,7 +23,7 @@ BUDGET = 480_000  # bytes of each picture before base64
 
 
 def write_enhance_report(result: EnhanceRecord, path: Path, *, overwrite: bool = False) -> None:
-    """Write the page to `path`, whole or not at all. Raises InputError as `check_report` does."""
+    """Write the page to `path`, whole or not at all. Raises InputError as `check_place` does."""
     write_text(enhance_page(result), path, overwrite=overwrite)
 
 
@@ -31,8 +32,7 @@ def enhance_page(result: EnhanceRecord) -> str:
     width, height = result.photo.size
     after = result.photo.pixels
     before = cv2.resize(result.original.pixels, (width, height), interpolation=cv2.INTER_CUBIC)
-    scale = min(1.0, SIDE / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = fitted((width, height), SIDE)
     y, x = busiest(after)
     crop = np.s_[y : y + CROP, x : x + CROP]
     icc = profile(result.photo)

@@ -29,7 +29,7 @@ INTERVALS = (
 def write_assessment(
     report: dict[str, Any], judged: Callable[[Path], Judgement | None], path: Path, *, overwrite: bool = False
 ) -> None:
-    """Write the page about the object of `restore assess --json`. Raises InputError as `check_report` does."""
+    """Write the page about the object of `restore assess --json`. Raises InputError as `check_place` does."""
     rows, summary, failed = report["images"], report["summary"], report["failed"]
     worst = min(rows, key=lambda row: row["quality"])
     page = Page(
@@ -47,7 +47,7 @@ def write_assessment(
 
 
 def write_ranking(ranking: Ranking, path: Path, *, overwrite: bool = False) -> None:
-    """Write the page about a ranking. Raises InputError as `check_report` does."""
+    """Write the page about a ranking. Raises InputError as `check_place` does."""
     report, kept = ranking.summary(), len(ranking.kept)
     page = Page(
         title=f"Ranking of {len(ranking.rows)} picture{'s' * (len(ranking.rows) != 1)}",
@@ -64,7 +64,7 @@ def write_ranking(ranking: Ranking, path: Path, *, overwrite: bool = False) -> N
 
 
 def write_comparison(found: Comparison, path: Path, *, overwrite: bool = False) -> None:
-    """Write the page about a comparison. Raises InputError as `check_report` does."""
+    """Write the page about a comparison. Raises InputError as `check_place` does."""
     sets, rows = found.findings["sets"], found.rows
     facts = {"Reference": f"{found.findings['reference']['n']} pictures"}
     facts |= {s["set"]: f"{s['n']} pictures, {s['pairs']} pairs" for s in sets}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from restore.images.geometry import mask_box
+from restore.images.geometry import fitted, mask_box
 from restore.images.windows import shrunk
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ def artifact_map(area: Area) -> RGB:
 def judgement_map(picture: RGB, judgement: Judgement) -> RGB:
     """`picture` (H, W, 3) in grey with artifact probabilities in colour, artifacts outlined, and the hole's edge."""
     height, width = picture.shape[:2]
-    scale = MAP_SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    size = fitted((width, height), MAP_SIDE, grow=True)
+    kernel = cv2.INTER_AREA if max(width, height) > MAP_SIDE else cv2.INTER_LINEAR
     small, probability, hole, artifacts = (  # sized down first: a window of a large photo is heavy
         cv2.resize(a, size, interpolation=kernel)
         for a in (

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.errors import InputError
+from restore.images.geometry import fitted
 from restore.images.photo import load_photo
 from restore.quality.catalogue import PER_IMAGE, better_of
 from restore.quality.judges.judge import Judgement
@@ -113,7 +114,7 @@ def _card(index: int, row: Row, keys: Sequence[str], page: Page, artifacts: Arti
     return {
         "path": path,
         "name": path.name,
-        "picture": None if pixels is None else jpeg_uri(_fitted(pixels, THUMB_SIDE), THUMB_BYTES),
+        "picture": None if pixels is None else jpeg_uri(_shrunk(pixels, THUMB_SIDE), THUMB_BYTES),
         "artifacts": None if judged is None or pixels is None else jpeg_uri(judgement_map(pixels, judged), MAP_BYTES),
         "numbers": {key: row[key] for key in keys if row.get(key) is not None},
         "mark": page.marks.get(row["image"], ""),
@@ -127,7 +128,6 @@ def _other_keys(rows: Sequence[Row]) -> list[str]:
     return [key for key in found if key not in known]
 
 
-def _fitted(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    scale = min(1.0, side / max(image.shape[:2]))
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+def _shrunk(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    size = fitted((image.shape[1], image.shape[0]), side)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

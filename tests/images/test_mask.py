@@ -12,7 +12,7 @@ from PIL import Image
 
 from restore.errors import InputError
 from restore.images.geometry import mask_box
-from restore.images.mask import box_mask, check_point, load_mask, parse_box, parse_point, save_mask
+from restore.images.mask import box_mask, check_point, load_mask, parse_box, parse_point, save_mask, warn_of_most
 from restore.images.photo import load_photo
 
 SIZE = (12, 8)
@@ -178,3 +178,63 @@ def test_points_have_to_lie_in_the_photo() -> None:
     for point in ((12, 0), (0, 8), (-1, 0)):
         with pytest.raises(InputError, match="0 ≤ X < 12 and 0 ≤ Y < 8, got"):
             check_point(point, SIZE)
+
+
+def textured(size: tuple[int, int] = (60, 80)) -> np.ndarray:
+    """Something like a photo, (H, W, 3)."""
+    rng = np.random.default_rng(0)
+    return rng.normal(120, 30, (*size, 3)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("colour", [0, 255, None])
+def test_the_erased_part_of_a_photo_is_the_mask(colour: int | None) -> None:
+    erased = np.zeros((60, 80), np.bool_)
+    erased[20:40, 30:50] = True
+    picture = np.dstack([textured(), np.where(erased, 0, 255).astype(np.uint8)])
+    if colour is not None:
+        picture[erased, :3] = colour
+    np.testing.assert_array_equal(load_mask(Image.fromarray(picture), (80, 60)), erased)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_a_photo_is_no_mask(mode: str) -> None:
+    photo = Image.fromarray(textured()).convert(mode)
+    with pytest.raises(InputError, match="looks like a photo"):
+        load_mask(photo, (80, 60))
+
+
+def test_soft_and_compressed_masks_are_masks(tmp_path: Path) -> None:
+    y, x = np.mgrid[:60, :80]
+    soft = (np.hypot(y - 30, x - 40) * -8 + 255).clip(0, 255).astype(np.uint8)
+    Image.fromarray(soft).save(tmp_path / "a.jpg", quality=60)
+    for mask in (soft, tmp_path / "a.jpg"):
+        found = load_mask(mask, (80, 60))
+        assert abs(int(found.sum()) - int((soft >= 128).sum())) < 30
+
+
+@pytest.mark.parametrize("value", [1, 15, 127])
+@pytest.mark.parametrize("kind", ["L", "P"])
+def test_masks_of_one_dark_value(kind: str, value: int, tmp_path: Path) -> None:
+    index = np.zeros((60, 80), np.uint8)
+    index[10:20, 10:20] = value if kind == "L" else 1
+    image = Image.fromarray(index, kind)
+    if kind == "P":
+        image.putpalette([0, 0, 0, value, 0, value // 2])
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load_mask(tmp_path / "a.png", (80, 60)), index > 0)
+
+
+def test_several_dark_values_are_listed(tmp_path: Path) -> None:
+    index = np.zeros((60, 80), np.uint8)
+    index[10:20, 10:20], index[30:40, 30:40] = 3, 15
+    Image.fromarray(index).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"got the values 3, 15$"):
+        load_mask(tmp_path / "a.png", (80, 60))
+
+
+def test_a_mask_of_most_of_the_photo_is_told() -> None:
+    mask = np.ones((60, 80), np.bool_)
+    mask[:, :30] = False
+    with pytest.warns(UserWarning, match="62% of the photo is to be repainted.*invert the mask"):
+        warn_of_most(mask)
+    warn_of_most(~mask)

@@ -18,7 +18,7 @@ from PIL import Image
 from restore.api import InpaintResult
 from restore.edit.area import Area, Outcome, PassRecord
 from restore.errors import InputError
-from restore.images.files import check_report
+from restore.images.files import check_place
 from restore.images.photo import photo_from_array
 from restore.images.windows import Window, windows
 from restore.quality.judges.judge import Judgement
@@ -261,4 +261,4 @@ def test_refuses_places_it_cannot_write_to(result: InpaintResult, tmp_path: Path
 def test_refuses_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="read-only"):
-        check_report(tmp_path / "r.html")
+        check_place(tmp_path / "r.html")
