@@ -16,11 +16,10 @@ from restore.edit.area import Image, Mask, reduced
 from restore.edit.request import Request
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.finder import EmbeddedFinder, ObjectFinder
+from restore.grounding.ground import Finders, ground
 from restore.grounding.grounder import Grounder, Instance
 from restore.grounding.instruction import Instruction
 from restore.grounding.placement import room
-from restore.grounding.selection import Candidate as Found
-from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
 from restore.images.geometry import mask_box
 from restore.images.mask import box_mask, check_mask
@@ -92,23 +91,14 @@ class RegionFinder:
         self.grounder, self.finder, self.copies = grounder, finder or EmbeddedFinder(grounder), copies
 
     def ground(self, pixels: Image, instruction: Instruction) -> tuple[list[Instance], list[Instance]]:
-        """(chosen instances, the others of the same name). Raises InputError, ObjectNotFoundError."""
-        if instruction.action == "add":
-            raise InputError(
-                f"expected an object that is in the photo, got '{instruction.subject}', which is to be added"
-            )
-        found = self.finder.named(pixels, instruction.phrase)
-        related = None
-        if instruction.relation is not None:
-            related = [_found(i) for i in self.finder.named(pixels, instruction.relation.target.phrase)]
-        size = (pixels.shape[1], pixels.shape[0])
-        keep = select([_found(i) for i in found], instruction, size, related) if found else []
-        if not keep:
-            raise ObjectNotFoundError(
-                f"expected '{instruction.object}' in the photo, found none; "
-                "name it differently or give a mask, box or point"
-            )
-        return [found[i] for i in keep], [f for i, f in enumerate(found) if i not in keep]
+        """(chosen instances, the others of the same name); for "keep", everything but what is named.
+
+        Raises InputError, ObjectNotFoundError, ModelUnavailableError.
+        """
+        grounded = ground(pixels, instruction, Finders(self.finder))
+        if instruction.action == "keep":
+            return [Instance(grounded.mask, grounded.score)], []
+        return grounded.chosen, grounded.others
 
     def find(self, request: Request, *, copies: bool = True) -> Region:
         """`copies`: whether this fill copies from the photo; see the class. Raises InputError, ObjectNotFoundError.
@@ -178,10 +168,6 @@ class RegionFinder:
             for instance in alive:
                 found[rows, columns] |= instance.mask
         return found
-
-
-def _found(instance: Instance) -> Found:
-    return Found(mask_box(instance.mask), int(instance.mask.sum()), instance.score)
 
 
 def find_region(find: Find, request: Request) -> Region:

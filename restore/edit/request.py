@@ -75,7 +75,14 @@ def to_refine(photo: AnyPhoto, mask: AnyMask = None, *, like: Any = None) -> Req
 
 def check_instruction(model: str, instruction: Instruction | None) -> None:
     """Raises InputError if the model cannot do what the instruction asks for."""
-    if instruction is None or instruction.subject is None:
+    if instruction is None:
+        return
+    if instruction.action == "keep":
+        raise InputError(
+            f"expected something to remove, got all but '{instruction.phrase}': that is too much to make up; "
+            "`restore segment` gives the mask of it"
+        )
+    if instruction.subject is None:
         return
     if model == "builtin":
         paintable(instruction.subject)
