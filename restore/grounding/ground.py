@@ -62,11 +62,11 @@ def ground(image: Image, instruction: Instruction, finders: Finders) -> Grounded
     chosen: list[Instance] = []
     others: list[Instance] = []
     for thing in instruction.things:
-        found = _named(image, thing, finders)
+        found = named(image, thing, finders)
         size = image.shape[1], image.shape[0]
         related = None
         if thing.relation is not None:
-            related = _named(image, thing.relation.target, finders)
+            related = named(image, thing.relation.target, finders)
             if thing.overlay is not None and thing.relation.kind in ("at", "in", "on"):
                 found, related = _written_on(found, related), None
                 thing = replace(thing, relation=None)
@@ -85,8 +85,8 @@ def united(masks: Sequence[Mask]) -> Mask:
     return np.any(np.stack(list(masks)), axis=0)
 
 
-def _named(image: Image, thing: Instruction, finders: Finders) -> list[Instance]:
-    """Everything that the thing's words fit, best first."""
+def named(image: Image, thing: Instruction, finders: Finders) -> list[Instance]:
+    """Everything in `image` (H, W, 3) that the thing's words fit, wherever it is, best first. Raises as `ground`."""
     if thing.overlay is None:
         return finders.objects.named(image, thing.phrase)
     if finders.overlays is None:
