@@ -44,12 +44,13 @@ class Fonts:
     def __init__(self, folders: Sequence[str | Path]) -> None:
         found = {p for folder in folders for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES}
         paths = sorted(str(p) for p in found) or [OWN]
-        self.digits = [p for p in paths if "DSEG" in p]  # a clock's seven segments
+        clocks = [p for p in paths if "DSEG" in p]  # seven segments
         self.by_script = {
-            script: [p for p in paths if p not in self.digits and _writes(p, letters)]
+            script: [p for p in paths if p not in clocks and _writes(p, letters)]
             for script, letters in LETTERS.items()
         }
         self.latin = self.by_script["latin"] or [OWN]
+        self.digits = clocks or self.latin
 
     def choose(self, rng: np.random.Generator) -> tuple[str, str]:
         """(path, script) of a font."""
