@@ -45,7 +45,7 @@ def discs(size: int, points: Array, width: Array) -> Array:
 
 def text(rng: np.random.Generator, size: int, fonts: Fonts) -> Layer:
     alpha, label = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)
-    colour = np.zeros((size, size, 3), np.float32)
+    colour: Array = np.zeros((size, size, 3), np.float32)
     height = int(np.exp(rng.uniform(math.log(10), math.log(60))))
     kind = int(rng.integers(4))
     path = str(rng.choice(fonts.latin))

@@ -45,7 +45,8 @@ def detection(
     photos: list[Array], finder: EmbeddedOverlays, fonts: Fonts, many: int, out: Path
 ) -> dict[str, float]:
     """IoU and recall of each class over `many` pictures; false alarms on as many untouched photos."""
-    draw, card = drawings(fonts, CROP), {}
+    draw = drawings(fonts, CROP)
+    card: dict[str, float] = {}
     for c, (name, kind) in enumerate(zip(CLASSES, KINDS, strict=True)):
         rng, both, any_, true, rows = np.random.default_rng([7, c]), 0.0, 0.0, 0.0, []
         for i in range(many):
@@ -92,20 +93,20 @@ def removal(photos: list[Array], engine: Engine, fonts: Fonts, out: Path) -> dic
         pair = damaged, repaired
         rows[kind].append((*(_rms(x, clean) for x in pair), *(_features(lite0, x, clean) for x in pair)))
         sheets[kind].append(np.hstack((damaged, repaired)))
-    for kind, pictures in sheets.items():
+    for name, pictures in sheets.items():
         if pictures:
-            _sheet(out / f"removed-{kind}.png", pictures)
+            _sheet(out / f"removed-{name}.png", pictures)
     card: dict[str, float] = {}
-    for kind, found in [*rows.items(), ("all", [r for rs in rows.values() for r in rs])]:
+    for name, found in [*rows.items(), ("all", [r for rs in rows.values() for r in rs])]:
         if found:
             before, after, features_before, features_after = np.array(found).T
             card |= {
-                f"nearer_{kind}": float((after < before).mean()),
-                f"nearer_features_{kind}": float((features_after < features_before).mean()),
-                f"rms_before_{kind}": float(before.mean()),
-                f"rms_after_{kind}": float(after.mean()),
+                f"nearer_{name}": float((after < before).mean()),
+                f"nearer_features_{name}": float((features_after < features_before).mean()),
+                f"rms_before_{name}": float(before.mean()),
+                f"rms_after_{name}": float(after.mean()),
             }
-    return card | {f"missed_{kind}": float(n) for kind, n in missed.items()} | {"photos": float(len(photos))}
+    return card | {f"missed_{name}": float(n) for name, n in missed.items()} | {"photos": float(len(photos))}
 
 
 def _rms(x: Array, y: Array) -> float:
@@ -113,9 +114,9 @@ def _rms(x: Array, y: Array) -> float:
 
 
 def _features(lite0: Any, x: Array, y: Array) -> float:
-    tensors = [torch.from_numpy(i.astype(np.float32) / 255).permute(2, 0, 1)[None] for i in (x, y)]
+    a, b = (torch.from_numpy(i.astype(np.float32) / 255).permute(2, 0, 1)[None] for i in (x, y))
     with torch.no_grad():
-        return float(feature_distance(lite0, *tensors, torch.ones(1, 1, *x.shape[:2])))
+        return float(feature_distance(lite0, a, b, torch.ones(1, 1, *x.shape[:2])))
 
 
 def _marked(hit: Array, true: Array) -> Array:

@@ -97,7 +97,7 @@ def to_inpaint(
 ) -> Request:
     """Remove, replace or add what the words say, or what masks, boxes and points show; `find` names overlays. Raises
     InputError for what cannot be, or not by `model`."""
-    masks: list[AnyMask] = _each(mask, (list, tuple))
+    masks: list[AnyMask] = _each(mask)
     boxes, points = _rows(box), _rows(point)
     if not (prompt or find or masks or boxes or points):
         raise InputError("expected a prompt, find, mask, box or point that says what to remove, got none")
@@ -172,8 +172,8 @@ def _overlay(kind: str) -> Instruction:
     return Instruction("remove", name, quantity="all", overlay=Overlay(kinds))
 
 
-def _each(value: Several, several: tuple[type, ...] = (list, tuple, set, frozenset)) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, several) else [value]
+def _each(value: Several) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _rows(numbers: Several) -> list[Sequence[int]]:
