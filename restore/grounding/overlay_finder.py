@@ -29,7 +29,7 @@ NAMES: dict[OverlayKind, tuple[str, ...]] = {
 }
 LETTERS = ("text", "watermark")
 # An instance has a pixel of at least this probability and, of each class, so many pixels.
-SURE = 0.75
+SURE = 0.6
 LEAST = {"text": 16, "watermark": 24, "scratch": 16, "dust": 3, "wire": 24}  # pixels of the closest look
 LEAST_SPECKS = 3  # fewer are not dust
 MOST = 24  # instances of a kind; what is left over is one more
