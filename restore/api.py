@@ -15,15 +15,13 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from restore.edit.area import Outcome, areas_of, edited
 from restore.edit.choose import Models, default_settings, models_for, open_filler, open_finder, open_judge
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler
-from restore.edit.find import Region, RegionFinder, find_region
+from restore.edit.find import Region, RegionFinder, find_region, part_of
 from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
 from restore.edit.presence import Presence
-from restore.edit.request import Request, to_inpaint, to_refine
+from restore.edit.request import Request, to_inpaint, to_refine, united, words_of
 from restore.edit.run import RETRIES, AnyJudge, OnPass, OnStep, Run
 from restore.enhancement.damage import Damage
 from restore.enhancement.run import OnPass as OnEnhancePass
@@ -33,8 +31,9 @@ from restore.errors import InputError
 from restore.features.expectation_net import ExpectationNet
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.grounding.finder import EmbeddedFinder
+from restore.grounding.ground import Finders
 from restore.grounding.grounder import Grounder
-from restore.grounding.instruction import parse
+from restore.grounding.overlay_finder import EmbeddedOverlays
 from restore.images.inputs import AnyImage, any_photo_of, photo_of
 from restore.images.mask import AnyMask, check_point, load_mask
 from restore.measure.assessor import Assessor
@@ -86,7 +85,12 @@ class Engine:
     @cached_property
     def _finder(self) -> RegionFinder:
         embedded, copies = EmbeddedFinder(self._grounder), self.settings.model == "builtin"
-        return RegionFinder(self._grounder, open_finder(self.models, self.device, embedded), copies=copies)
+        objects = open_finder(self.models, self.device, embedded)
+        return RegionFinder(self._grounder, Finders(objects, self._overlays), copies=copies)
+
+    @cached_property
+    def _overlays(self) -> EmbeddedOverlays:
+        return EmbeddedOverlays(load_weights("overlay"), self._lite0, self.device)
 
     @cached_property
     def _judge(self) -> AnyJudge:
@@ -122,10 +126,11 @@ class Engine:
         self,
         image: AnyImage,
         *,
-        prompt: str | None = None,
-        mask: AnyMask = None,
-        box: Sequence[int] | None = None,
-        point: Sequence[int] | None = None,
+        prompt: str | Sequence[str] | None = None,
+        mask: AnyMask | Sequence[AnyMask] = None,
+        box: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        point: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        find: str | Sequence[str] | None = None,
         seed: int | None = None,
         passes: int | None = None,
         par: float | None = None,
@@ -138,19 +143,21 @@ class Engine:
     ) -> InpaintResult:
         """Remove what `prompt` names, or what `mask`, `box` (x, y, w, h) or `point` (x, y) shows.
 
+        find: what is laid over the photo: "text", "watermark", "date", "scratches", "dust", "wires" or "all". Each of
+        these may be a sequence of several, whose regions are united.
         A prompt may also replace or add something (the builtin model knows few things: restore/grounding/painting.py);
         what is added goes into the mask or box, or beside what the prompt names (restore/grounding/placement.py).
         Model "instruct" needs no mask: its network finds what the prompt means and removes it.
         image: path, Pillow image or uint8/uint16 array (H, W[, C]); never modified. mask: same size,
-        non-zero = repaint. With a prompt and a mask or box, the object is looked for inside it. draft: an instant
-        preview by the embedded draft network, whatever the model; passes and candidates are then 1.
+        non-zero = repaint. With words and a mask, box or point, what they name is looked for inside or at it.
+        draft: an instant preview by the embedded draft network, whatever the model; passes and candidates are then 1.
         `on_pass(record)` and `on_step(done, total)` may return False to stop. Raises InputError,
         ObjectNotFoundError, ModelUnavailableError, Cancelled.
         """
         settings = self.settings.updated(
             seed=seed, passes=passes, par=par, candidates=candidates, steps=steps, shape_precision=shape_precision
         )
-        request = to_inpaint(settings.model, any_photo_of(image), prompt, mask, box, point, like=image)
+        request = to_inpaint(settings.model, any_photo_of(image), prompt, mask, box, point, find, like=image)
         return self.inpainted(request, settings, draft=draft, on_pass=on_pass, on_step=on_step)
 
     def inpainted(
@@ -171,7 +178,7 @@ class Engine:
         region = find_region(find, request)
         filler = DraftFiller(self._pipeline) if draft else self._filler_for(region)
         run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step)
-        outcome, told = run.made_sure(self._finder.finder, retries=0 if draft else RETRIES)
+        outcome, told = run.made_sure(self._finder.finders, retries=0 if draft else RETRIES)
         return self._result(request, region, outcome, settings, started, told)
 
     def refine(
@@ -208,24 +215,29 @@ class Engine:
         started, settings = time.perf_counter(), settings or self.settings
         pixels, given = request.photo.pixels, request.given
         hole = self._judge(pixels).artifacts if given is None else given
-        region = Region(hole, "artifacts" if given is None else "mask")
+        region = Region(hole, (part_of("artifacts" if given is None else "mask", None, hole),))
         areas = [replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(pixels, hole, self._filler.side)]
         outcome = Run(request.photo, region, self._filler, self._judge, settings, on_pass, on_step).repaired(areas)
         return self._result(request, region, outcome, settings, started)
 
     def segment(
-        self, image: AnyImage, *, prompt: str | None = None, point: Sequence[int] | None = None
+        self,
+        image: AnyImage,
+        *,
+        prompt: str | Sequence[str] | None = None,
+        point: Sequence[int] | None = None,
+        find: str | Sequence[str] | None = None,
     ) -> Segmentation:
-        """Masks of what `prompt` names, or of the object at `point` (x, y). Raises ObjectNotFoundError."""
-        photo = photo_of(image)
-        if (prompt is None) == (point is None):
-            raise InputError("expected a prompt or a point, got " + ("neither" if prompt is None else "both"))
+        """Masks of what `prompt` names and of what is laid over the photo (`find`, as in `inpaint`), or of the object
+        at `point` (x, y). Raises InputError, ObjectNotFoundError."""
+        photo, said = photo_of(image), words_of(prompt, find)
+        if bool(said) == (point is not None):
+            raise InputError("expected words or a point, got " + ("both" if said else "neither"))
         if point is not None:
-            chosen = [self._finder.finder.at(photo.pixels, check_point(point, photo.size))]
+            chosen = [self._finder.finders.objects.at(photo.pixels, check_point(point, photo.size))]
         else:
-            chosen, _ = self._finder.ground(photo.pixels, parse(prompt or ""))
-        union = np.any([i.mask for i in chosen], axis=0)
-        return Segmentation(union, max(i.score for i in chosen), chosen)
+            chosen = [i for words in said for i in self._finder.ground(photo.pixels, words.instruction)[0]]
+        return Segmentation(united([i.mask for i in chosen]), max(i.score for i in chosen), chosen)
 
     def assess(self, image: AnyImage, *, mask: AnyMask = None, reference: AnyImage | None = None) -> Assessment:
         """Artifacts and quality of a picture, in `mask` (where it was edited) or all over; distances to `reference`.
@@ -343,7 +355,7 @@ class Engine:
             photo=result,
             original=request.photo,
             mask=region.hole,
-            mask_source=region.source,
+            parts=region.parts,
             passes=outcome.passes,
             stop=outcome.stop,
             settings=settings,
@@ -370,9 +382,9 @@ def refine(image: AnyImage, *, model: str | None = None, device: str | None = No
     return _engine(model, device).refine(image, **options)
 
 
-def segment(image: AnyImage, *, prompt: str | None = None, point: Sequence[int] | None = None) -> Segmentation:
-    """`Engine.segment` on an engine that is kept for the next call."""
-    return _engine(None, None).segment(image, prompt=prompt, point=point)
+def segment(image: AnyImage, **options: Any) -> Segmentation:
+    """`Engine.segment` on an engine that is kept for the next call; same options."""
+    return _engine(None, None).segment(image, **options)
 
 
 def assess(image: AnyImage, *, mask: AnyMask = None, reference: AnyImage | None = None) -> Assessment:

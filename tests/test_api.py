@@ -110,15 +110,17 @@ def test_callbacks_see_every_pass_and_can_stop(engine, scene, hole):
 
 
 def test_wrong_arguments(engine, scene, hole):
-    with pytest.raises(restore.InputError, match="prompt, mask, box or point"):
+    with pytest.raises(restore.InputError, match="prompt, find, mask, box or point"):
         engine.inpaint(scene)
-    with pytest.raises(restore.InputError, match="at most one"):
-        engine.inpaint(scene, mask=hole, box=(1, 1, 5, 5))
+    with pytest.raises(restore.InputError, match="'watermark'"):
+        engine.inpaint(scene, find="watermarks")
+    with pytest.raises(restore.InputError, match="got both"):
+        engine.segment(scene, prompt="the cat", point=(3, 3))
     with pytest.raises(restore.InputError, match="uint8"):
         engine.inpaint(scene.astype(np.float32), mask=hole)
     with pytest.raises(restore.ObjectNotFoundError):
         engine.inpaint(scene, prompt="remove the giraffe")
-    with pytest.raises(restore.InputError, match="prompt or a point"):
+    with pytest.raises(restore.InputError, match="got neither"):
         engine.segment(scene)
     with pytest.raises(restore.ModelUnavailableError, match="nothing-here"):
         restore.Engine(model="nothing-here")

@@ -63,7 +63,10 @@ def test_inpaint_writes_a_picture_of_the_same_size_and_exact_background(photo, m
     assert not np.array_equal(written[hole], scene[hole])
     summary = json.loads(result.stdout)
     assert set(summary) == {"output", "model", "seed", "device", "mask", "presence", "passes", "stop", "seconds"}
-    assert summary["mask"] == {"source": "mask", "pixels": 1800, "box": [80, 70, 45, 40]}
+    assert summary["mask"] == {
+        "source": "mask", "pixels": 1800, "box": [80, 70, 45, 40],
+        "regions": [{"source": "mask", "said": None, "pixels": 1800, "box": [80, 70, 45, 40]}],
+    }  # fmt: skip
     fields = {"index", "par_hole", "par_image", "quality", "confidence", "accepted", "seconds"}
     assert all(set(p) == fields for p in summary["passes"])
     assert summary["stop"] in {"threshold", "budget", "no-gain"}
@@ -139,7 +142,7 @@ def test_wrong_masks_are_one_line_and_exit_2(photo, tmp_path, scene):
 
 def test_usage_errors(photo, mask):
     fails(run("inpaint", photo), 2, "--prompt")
-    fails(run("inpaint", photo, "--mask", mask, "--box", "1,1,2,2"), 2, "at most one")
+    fails(run("inpaint", photo, "--find", "txt"), 2, "did you mean 'text'")
     fails(run("inpaint", photo, "--prompt", ""), 2, "expected")
     fails(run("inpaint", photo, "--mask", mask, "--passes", 0), 2, "at least 1")
     fails(run("inpaint", photo, "--mask", mask, "-o", "/nowhere/out.png"), 2, "folder")

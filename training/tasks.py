@@ -26,6 +26,7 @@ TASKS = {
     "instruct": ("restore.training.recipes.instruct", "InstructTask"),
     "shape": ("restore.training.recipes.shape", "ShapeTask"),
     "mbc": ("restore.training.recipes.mbc", "MbcTask"),
+    "overlay": ("restore.training.recipes.overlay", "OverlayTask"),
 }
 RECIPES = Path(__file__).parent / "recipes"
 # What the loop reads of every recipe, with its default; the other keys are the task's own.

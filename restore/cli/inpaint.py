@@ -59,10 +59,11 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--prompt", help='What to do, e.g. "remove the cat on the left".')
-@click.option("--mask", type=click.Path(), help="Image of the photo's size; white is repainted.")
-@click.option("--box", help="X,Y,W,H in pixels: repaint this box.")
-@click.option("--point", help="X,Y in pixels: remove the object there.")
+@click.option("--prompt", multiple=True, help='What to do, e.g. "remove the cat on the left".')
+@click.option("--find", multiple=True, help="Remove text, watermark, date, scratches, dust, wires, or all of them.")
+@click.option("--mask", multiple=True, type=click.Path(), help="Image of the photo's size; white is repainted.")
+@click.option("--box", multiple=True, help="X,Y,W,H in pixels: repaint this box.")
+@click.option("--point", multiple=True, help="X,Y in pixels: remove the object there.")
 @click.option(
     "--shape-precision", type=float, help="Of an added object: 0 follows the mask exactly, 1 stands within its box."
 )
@@ -70,18 +71,23 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @run_options
 def inpaint(
     image: str,
-    prompt: str | None,
-    mask: str | None,
-    box: str | None,
-    point: str | None,
+    prompt: tuple[str, ...],
+    find: tuple[str, ...],
+    mask: tuple[str, ...],
+    box: tuple[str, ...],
+    point: tuple[str, ...],
     draft: bool,
     **options: Any,
 ) -> None:
     """Remove an object from IMAGE by words, mask, box or point; replace or add one by words.
 
+    --prompt, --find, --mask, --box and --point may be repeated: their regions are united. With words, masks, boxes and
+    points say where to look.
+
     \b
     restore inpaint photo.jpg --prompt "remove the cat"
     restore inpaint photo.jpg --prompt "erase the second person from the left" -o out.jpg
+    restore inpaint photo.jpg --find text --find scratches
     restore inpaint photo.png --mask mask.png --report report.html --json
     restore inpaint photo.tif --box 120,80,200,150 --passes 5 --par 0.02
     restore inpaint photo.jpg --prompt "add a dog" --box 40,200,160,120 --shape-precision 0.3
@@ -89,18 +95,15 @@ def inpaint(
     restore inpaint scene.png --prompt "remove the cup left of the plate" --model instruct
     curl … | restore inpaint - --box 20,30,80,60 --format png > out.png
     """
-    if sum(x is not None for x in (mask, box, point)) > 1:
-        raise click.UsageError("expected at most one of --mask, --box and --point, got several; keep one")
-    if prompt is None and mask is None and box is None and point is None:
-        raise click.UsageError("expected --prompt, --mask, --box or --point to say what to remove, got none")
+    if not (prompt or find or mask or box or point):
+        raise click.UsageError("expected --prompt, --find, --mask, --box or --point to say what to remove, got none")
     from restore.edit.request import to_inpaint
     from restore.images.mask import parse_box, parse_point
 
-    corners = None if box is None else parse_box(box)
-    clicked = None if point is None else parse_point(point)
+    boxes, points = [parse_box(text) for text in box], [parse_point(text) for text in point]
 
     def asked(model: str, photo: AnyPhoto) -> Request:
-        return to_inpaint(model, photo, prompt, mask, corners, clicked, like=photo)
+        return to_inpaint(model, photo, prompt, mask, boxes, points, find, like=photo)
 
     _run(image, asked, lambda engine: partial(engine.inpainted, draft=draft), options)
 

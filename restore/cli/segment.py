@@ -13,7 +13,8 @@ from restore.settings import DEVICES
 
 @click.command()
 @click.argument("image", type=click.Path())
-@click.option("--prompt", required=True, help='What to find, e.g. "the largest dog".')
+@click.option("--prompt", multiple=True, help='What to find, e.g. "the largest dog"; repeatable.')
+@click.option("--find", multiple=True, help="Text, watermark, date, scratches, dust, wires, or all; repeatable.")
 @click.option("-o", "--output", type=click.Path(), help="Where to write the mask (white = found).")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
@@ -21,7 +22,8 @@ from restore.settings import DEVICES
 @setting("device", "Where to compute.", type=click.Choice(DEVICES))
 def segment(
     image: str,
-    prompt: str,
+    prompt: tuple[str, ...],
+    find: tuple[str, ...],
     output: str | None,
     overwrite: bool,
     as_json: bool,
@@ -32,13 +34,15 @@ def segment(
 
     \b
     restore segment photo.jpg --prompt "remove every person" -o mask.png
+    restore segment photo.jpg --find text -o letters.png
     """
-    from restore.grounding.instruction import parse
+    from restore.edit.request import words_of
     from restore.images.geometry import mask_box
     from restore.images.mask import save_mask
     from restore.images.photo import check_output
 
-    parse(prompt)
+    if not words_of(prompt, find):
+        raise click.UsageError("expected --prompt or --find to say what to look for, got neither")
     if output is not None:
         check_output(output, overwrite=overwrite)
     photo = read(image)
@@ -47,7 +51,7 @@ def segment(
     models = models_for(settings_for(None, grounder=grounder, device=device))
     from restore.api import Engine
 
-    found = Engine(models=models).segment(photo, prompt=prompt)
+    found = Engine(models=models).segment(photo, prompt=prompt, find=find)
     if output is not None:
         save_mask(found.mask, output, overwrite=overwrite)
     summary = {

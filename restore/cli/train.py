@@ -42,8 +42,8 @@ def train(
     tensorboard: bool,
     as_json: bool,
 ) -> None:
-    """Train the model NAME: draft, prior, instruct, shape, grounder, judge, expectation, scorer, natural
-    or mbc.
+    """Train the model NAME: draft, prior, instruct, shape, grounder, judge, expectation, scorer, natural,
+    mbc or overlay.
 
     The run folder gets checkpoint.pt (every few minutes, at the end, on Ctrl-C), weights.safetensors (averaged),
     losses.csv, curves.png and run.json. The learning rate falls to zero at the end of --minutes or of the recipe's

@@ -13,19 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.edit.area import Image, Mask, reduced
-from restore.edit.request import Request
+from restore.edit.request import Part, Request, Shown, united
 from restore.errors import InputError, ObjectNotFoundError
-from restore.grounding.finder import EmbeddedFinder, ObjectFinder
+from restore.grounding.finder import EmbeddedFinder
+from restore.grounding.ground import Finders, ground
 from restore.grounding.grounder import Grounder, Instance
 from restore.grounding.instruction import Instruction
 from restore.grounding.placement import room
-from restore.grounding.selection import Candidate as Found
-from restore.grounding.selection import select
 from restore.grounding.vocabulary import Vocabulary
-from restore.images.geometry import fitted, mask_box
+from restore.images.geometry import Size, fitted, mask_box
 from restore.images.mask import box_mask, check_mask, warn_of_most
 from restore.images.photo import Photo, Pixels
-from restore.images.windows import Window, grow_mask, shrunk, windows
+from restore.images.windows import Window, grow_mask, grow_strokes, shrunk, windows
 
 PENALTY = 0.5  # cost of copying from another detected object, in units of the shift map's colour steps
 ALIVE_SIDE = 1024  # long side at which people and animals are looked for,
@@ -34,12 +33,12 @@ BESIDE = 0.25  # and how far beyond a hole's window, share of its long side
 
 @dataclass(frozen=True)
 class Region:
-    """Where to repaint: hole (H, W); source: where that came from; barred (H, W): pixels never copied from; alive
+    """Where to repaint: hole (H, W); parts: what was united in it; barred (H, W): pixels never copied from; alive
     (h, w), the photo's size or less: people and animals, better not copied; instruction: what the prompt said;
     proposal (h, w, 3), the photo's size or less: a finished edit to start from."""
 
     hole: Mask
-    source: str
+    parts: tuple[Part, ...]
     barred: Mask | None = None
     alive: Mask | None = None
     instruction: Instruction | None = None
@@ -84,64 +83,74 @@ Find = Callable[[Request], Region]
 class RegionFinder:
     """Finds what a request means in a photo.
 
-    grounder: the embedded one; finder: another that finds objects by name and point in its stead; copies: whether the
-    filler copies from the photo, and so has to know where people and animals are.
+    grounder: the embedded one; finders: what finds objects by name and point, and overlays, in its stead; copies:
+    whether the filler copies from the photo, and so has to know where people and animals are.
     """
 
-    def __init__(self, grounder: Grounder, finder: ObjectFinder | None = None, *, copies: bool = True) -> None:
-        self.grounder, self.finder, self.copies = grounder, finder or EmbeddedFinder(grounder), copies
+    def __init__(self, grounder: Grounder, finders: Finders | None = None, *, copies: bool = True) -> None:
+        self.grounder, self.copies = grounder, copies
+        self.finders = finders or Finders(EmbeddedFinder(grounder))
 
     def ground(self, pixels: Image, instruction: Instruction) -> tuple[list[Instance], list[Instance]]:
-        """(chosen instances, the others of the same name). Raises InputError, ObjectNotFoundError."""
-        if instruction.action == "add":
-            raise InputError(
-                f"expected an object that is in the photo, got '{instruction.subject}', which is to be added"
-            )
-        found = self.finder.named(pixels, instruction.phrase)
-        related = None
-        if instruction.relation is not None:
-            related = [_found(i) for i in self.finder.named(pixels, instruction.relation.target.phrase)]
-        size = (pixels.shape[1], pixels.shape[0])
-        keep = select([_found(i) for i in found], instruction, size, related) if found else []
-        if not keep:
-            raise ObjectNotFoundError(
-                f"expected '{instruction.object}' in the photo, found none; "
-                "name it differently or give a mask, box or point"
-            )
-        return [found[i] for i in keep], [f for i, f in enumerate(found) if i not in keep]
+        """(chosen instances, the others of the same name); for "keep", everything but what is named.
+
+        Raises InputError, ObjectNotFoundError, ModelUnavailableError.
+        """
+        grounded = ground(pixels, instruction, self.finders)
+        if instruction.action == "keep":
+            return [Instance(grounded.mask, grounded.score)], []
+        return grounded.chosen, grounded.others
 
     def find(self, request: Request, *, copies: bool = True) -> Region:
         """`copies`: whether this fill copies from the photo; see the class. Raises InputError, ObjectNotFoundError.
 
         In a huge photo words and clicks are looked up by `find_region`.
         """
-        photo, instruction, given = request.photo, request.instruction, request.given
-        barred = None
-        if instruction is not None and instruction.action == "add":
-            hole, source = self._room(photo.overview.pixels, instruction, given), "prompt" if given is None else "mask"
-        elif instruction is not None:
-            pixels = photo.overview.pixels
-            chosen, others = self.ground(pixels, instruction)
-            if given is not None:
-                chosen = [i for i in chosen if (i.mask & given).sum() > 0.5 * i.mask.sum()]
-                if not chosen:
-                    raise ObjectNotFoundError(
-                        f"expected '{instruction.object}' inside the given region, found none there"
-                    )
-            hole = grow_mask(np.any([i.mask for i in chosen], axis=0), pixels)
-            if others:
-                barred = np.any([i.mask for i in others], axis=0) & ~hole
-            source = "prompt"
-        elif request.point is not None:
-            pixels = photo.overview.pixels
-            hole, source = grow_mask(self.finder.at(pixels, request.point).mask, pixels), "point"
+        photo, given = request.photo, request.given
+        barred: Mask | None = None
+        found: list[tuple[str, str | None, Mask]] = []
+        if request.said and request.said[0].instruction.action == "add":
+            (said,) = request.said
+            source = said.source if given is None else request.shown[0].source
+            found.append((source, said.text, self._room(photo.overview.pixels, said.instruction, given)))
+        elif request.said:
+            for said in request.said:
+                hole, others = self._meant(request, said.instruction, given)
+                found.append((said.source, said.text, hole))
+                barred = others if barred is None else barred | others
         else:
-            assert given is not None  # one of prompt, mask, box and point was given
-            warn_of_most(given)
-            hole, source = given, request.kind
-        check_mask(hole, photo.size)
+            found += [(shown.source, None, shown.mask) for shown in request.shown]
+            if given is not None:
+                warn_of_most(given)
+            for point in request.points:
+                pixels = photo.overview.pixels
+                found.append(("point", None, grow_mask(self.finders.objects.at(pixels, point).mask, pixels)))
+        hole = check_mask(united([mask for *_, mask in found]), photo.size)
+        parts = tuple(part_of(source, text, mask) for source, text, mask in found)
+        if barred is not None:
+            barred &= ~hole
+            barred = barred if barred.any() else None
         alive = self._alive(photo.pixels, hole) if self.copies and copies else None
-        return Region(hole, source, barred, alive if alive is not None and alive.any() else None, instruction)
+        alive = alive if alive is not None and alive.any() else None
+        return Region(hole, parts, barred, alive, request.instruction)
+
+    def _meant(self, request: Request, instruction: Instruction, given: Mask | None) -> tuple[Mask, Mask]:
+        """(the hole for what the instruction means where the request says, the others of the same name)."""
+        pixels = request.photo.overview.pixels
+        chosen, others = self.ground(pixels, instruction)
+        if given is not None or request.points:
+            inside = np.zeros(pixels.shape[:2], np.bool_) if given is None else given
+            chosen = [
+                i
+                for i in chosen
+                if (i.mask & inside).sum() > 0.5 * i.mask.sum() or any(i.mask[y, x] for x, y in request.points)
+            ]
+            if not chosen:
+                raise ObjectNotFoundError(f"expected '{instruction.object}' inside the given region, found none there")
+        hole = united([i.mask for i in chosen])
+        overlay = all(thing.overlay is not None for thing in instruction.things)
+        hole = grow_strokes(hole, pixels) if overlay else grow_mask(hole, pixels)
+        return hole, united([np.zeros_like(hole), *(i.mask for i in others)])
 
     def _room(self, pixels: Image, instruction: Instruction, given: Mask | None) -> Mask:
         """Where a new thing goes: the given mask or box, else beside what the instruction names."""
@@ -180,31 +189,43 @@ class RegionFinder:
         return found
 
 
-def _found(instance: Instance) -> Found:
-    return Found(mask_box(instance.mask), int(instance.mask.sum()), instance.score)
-
-
 def find_region(find: Find, request: Request) -> Region:
     """What `find`, such as `RegionFinder.find`, finds in a photo of any size. Raises as it does.
 
     Found by words or a click it is as precise as a photo of `limits.OVERVIEW_SIDE` shows it.
     """
-    photo, given, point = request.photo, request.given, request.point
-    if isinstance(photo, Photo) or (request.instruction is None and point is None):
+    photo, given = request.photo, request.given
+    if isinstance(photo, Photo) or not (request.said or request.points):
         return find(request)
     small = photo.overview
-    within = None if given is None else shrunk(given, small.pixels.shape[:2])
-    if point is not None:
-        x, y = (v * n // m for v, n, m in zip(point, small.size, photo.size, strict=True))
-        point = x, y
-    region = find(replace(request, photo=small, given=within, point=point))
+    shown = () if given is None or not request.said else (Shown("mask", shrunk(given, small.pixels.shape[:2])),)
+    points = tuple((x * small.size[0] // photo.size[0], y * small.size[1] // photo.size[1]) for x, y in request.points)
+    region = find(replace(request, photo=small, shown=shown, points=points))
+    parts = tuple(_scaled(part, small.size, photo.size) for part in region.parts)
     if given is not None and _placed(region):
-        return replace(region, hole=given)
+        return replace(region, hole=given, parts=parts)
     hole = _lifted(region.hole, photo.size)
-    if given is not None:
+    if given is not None and request.said:
         hole &= given
+    elif given is not None:
+        hole |= given
+        parts = (*(part_of(one.source, None, one.mask) for one in request.shown), *parts)
     barred = None if region.barred is None else _lifted(region.barred, photo.size)
-    return replace(region, hole=check_mask(hole, photo.size), barred=barred)
+    return replace(region, hole=check_mask(hole, photo.size), parts=parts, barred=barred)
+
+
+def part_of(source: str, text: str | None, mask: Mask) -> Part:
+    """What is told of a region (H, W) that is united with others."""
+    return Part(source, text, int(mask.sum()), mask_box(mask))
+
+
+def _scaled(part: Part, small: Size, large: Size) -> Part:
+    """A part of an overview of size `small` (w, h) as one of the photo of size `large` (W, H)."""
+    x, y, w, h = part.box
+    x0, x1 = (v * large[0] // small[0] for v in (x, x + w))
+    y0, y1 = (v * large[1] // small[1] for v in (y, y + h))
+    pixels = part.pixels * large[0] * large[1] // (small[0] * small[1])
+    return replace(part, pixels=pixels, box=(x0, y0, x1 - x0, y1 - y0))
 
 
 def _placed(region: Region) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from restore.edit.area import Area, Candidate, Mask, reduced, working_shape
 from restore.edit.fillers import Filler, Order, as_tensor, pasted
-from restore.edit.find import Region
+from restore.edit.find import Region, part_of
 from restore.edit.loop import PATIENCE
 from restore.edit.request import Request
 from restore.errors import InputError, ObjectNotFoundError
@@ -36,9 +36,9 @@ class Instructor:
 
         The instruction is one to remove something. Raises ObjectNotFoundError where nothing changes.
         """
-        photo, within, prompt, instruction = request.photo, request.given, request.prompt, request.instruction
-        assert prompt is not None  # `request.to_inpaint` saw to it
-        assert instruction is not None
+        photo, within = request.photo, request.given
+        (said,) = request.said  # `request.to_inpaint` saw to it
+        prompt, instruction = said.text, said.instruction
         height, width = photo.pixels.shape[:2]
         small = reduced(photo.overview.pixels, working_shape(Window(0, 0, width, height)))
         output = self.pipeline(as_tensor(small), prompt)
@@ -51,7 +51,8 @@ class Instructor:
                 "say it differently, or use --model builtin"
             )
         check_mask(hole, photo.size)
-        return Region(hole, "prompt", instruction=instruction, proposal=proposal)
+        parts = (part_of(said.source, prompt, hole),)
+        return Region(hole, parts, instruction=instruction, proposal=proposal)
 
 
 class ProposalFiller:

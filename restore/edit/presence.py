@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from restore.edit.area import Area, Mask
+from restore.edit.area import Area, Image, Mask
 from restore.errors import ObjectNotFoundError
-from restore.grounding.finder import ObjectFinder
+from restore.grounding.grounder import Instance
 from restore.pipelines.fill.transforms import NONE, Transforms
 
 GONE = 0.05  # share of the hole that may still look like the object: smaller finds are specks
 INSIDE = 0.5  # share of a found object that must lie in the shape it was painted into
+Look = Callable[[Image], list[Instance]]
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ class Presence:
         return self.share > other.share if self.wanted else self.share < other.share
 
 
-def presence(finder: ObjectFinder, areas: Sequence[Area], name: str, *, wanted: bool) -> Presence | None:
-    """Look for `name` in the holes of edited areas. None if the finder does not know the word."""
+def presence(look: Look, areas: Sequence[Area], name: str, *, wanted: bool) -> Presence | None:
+    """Whether `look`, which finds `name`, finds it in the holes of edited areas. None if it does not know the word."""
     found: list[Mask] = []
     for area in areas:
         try:
-            instances = finder.named(area.image, name)
+            instances = look(area.image)
         except ObjectNotFoundError:
             return None
         inside = [i.mask & area.hole for i in instances if (i.mask & area.hole).sum() >= INSIDE * i.mask.sum()]

@@ -7,6 +7,7 @@ from typing import Any
 
 from restore.edit.area import Mask, Outcome, PassRecord
 from restore.edit.presence import Presence
+from restore.edit.request import Part, sources
 from restore.images.geometry import mask_box
 from restore.images.huge import AnyPhoto
 from restore.settings import Settings
@@ -19,7 +20,7 @@ class EditRecord:
     photo: AnyPhoto
     original: AnyPhoto
     mask: Mask
-    mask_source: str
+    parts: tuple[Part, ...]
     passes: list[PassRecord]
     stop: str
     settings: Settings
@@ -29,10 +30,17 @@ class EditRecord:
     outcome: Outcome = field(repr=False)
     presence: Presence | None = field(default=None, repr=False)
 
+    @property
+    def mask_source(self) -> str:
+        """Where the mask came from, "mask and box" where from several."""
+        return sources(self.parts)
+
     def summary(self, output: str | None = None) -> dict[str, Any]:
         """The object that `--json` prints."""
         told = self.presence
+        parts = [asdict(part) | {"box": list(part.box)} for part in self.parts]
         mask = {"source": self.mask_source, "pixels": int(self.mask.sum()), "box": list(mask_box(self.mask))}
+        mask["regions"] = parts
         return {
             "output": output,
             "model": self.settings.model,

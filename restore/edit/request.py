@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,71 +13,135 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.errors import InputError
-from restore.grounding.grammar import Instruction, parse
+from restore.grounding.grammar import parse
+from restore.grounding.meaning import OVERLAY_KINDS, Instruction, Overlay
 from restore.grounding.painting import paintable
 from restore.hub.cache import FILES, described
+from restore.images.geometry import Box
 from restore.images.huge import AnyPhoto, HugePhoto
-from restore.images.mask import AnyMask, check_point, given_mask, load_mask
+from restore.images.mask import AnyMask, box_mask, check_point, load_mask
 from restore.settings import EMBEDDED
 
 LEAST_SIDE = 8  # smaller photos hold nothing to copy from
+ALL = "all"  # every kind of overlay, as far as it is there
+KINDS = (*OVERLAY_KINDS, ALL)
+Mask = NDArray[np.bool_]
+Several = Any  # None, one of something, or a sequence of them
+
+
+@dataclass(frozen=True)
+class Said:
+    """Words and what they mean; source: "prompt" or "find"."""
+
+    source: str
+    text: str
+    instruction: Instruction
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A mask or box that was given, (H, W); source: which of them."""
+
+    source: str
+    mask: Mask
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the regions that were united: "prompt", "find", "mask", "box", "point" or "artifacts"; what was said, if
+    anything; its pixels and box (x, y, w, h)."""
+
+    source: str
+    said: str | None
+    pixels: int
+    box: Box
 
 
 @dataclass(frozen=True)
 class Request:
-    """photo: what to repaint; prompt, instruction: the words and what they mean; given (H, W): a mask or box, and
-    which of them by name; point (x, y): a click. like: what the user gave as a photo, the result will be of its kind.
+    """photo: what to repaint; said: words, which are looked for inside what is shown and at the points where there are
+    any; without words these are meant themselves, points (x, y) as the objects there. like: what the user gave as a
+    photo, the result will be of its kind.
     """
 
     photo: AnyPhoto
-    prompt: str | None = None
-    instruction: Instruction | None = None
-    given: NDArray[np.bool_] | None = None
-    kind: str = "mask"
-    point: tuple[int, int] | None = None
+    said: tuple[Said, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    points: tuple[tuple[int, int], ...] = ()
     like: Any = None
+
+    @property
+    def instruction(self) -> Instruction | None:
+        """All words as one instruction, which lists their things; None without words."""
+        if not self.said:
+            return None
+        first, *things = [thing for said in self.said for thing in said.instruction.things]
+        return replace(first, also=tuple(replace(thing, also=()) for thing in things))
+
+    @property
+    def given(self) -> Mask | None:
+        """(H, W): all that is shown; None where nothing is."""
+        return united([shown.mask for shown in self.shown]) if self.shown else None
 
 
 def to_inpaint(
     model: str,
     photo: AnyPhoto,
-    prompt: str | None = None,
-    mask: AnyMask = None,
-    box: Sequence[int] | None = None,
-    point: Sequence[int] | None = None,
+    prompt: Several = None,
+    mask: Several = None,
+    box: Several = None,
+    point: Several = None,
+    find: Several = None,
     *,
     like: Any = None,
 ) -> Request:
-    """Remove, replace or add what the words say, or what mask, box or point shows. Raises InputError for what cannot
-    be, or not by `model`."""
-    if sum(x is not None for x in (mask, box, point)) > 1:
-        raise InputError("expected at most one of mask, box and point, got several; keep one")
-    if prompt is None and mask is None and box is None and point is None:
-        raise InputError("expected a prompt, mask, box or point that says what to remove, got none")
-    instruction = None if prompt is None else parse(prompt)
-    check_instruction(model, instruction)
-    if model == "instruct" and (point is not None or prompt is None):
-        got = "none" if point is None else "a point"
-        raise InputError(f"expected a prompt, got {got}: model 'instruct' is told by words; use --model builtin")
+    """Remove, replace or add what the words say, or what masks, boxes and points show; `find` names overlays. Raises
+    InputError for what cannot be, or not by `model`."""
+    masks: list[AnyMask] = _each(mask)
+    boxes, points = _rows(box), _rows(point)
+    if not (prompt or find or masks or boxes or points):
+        raise InputError("expected a prompt, find, mask, box or point that says what to remove, got none")
+    said = words_of(prompt, find)
+    for words in said:
+        check_instruction(model, words.instruction)
+    if model == "instruct" and (points or len(said) != 1 or said[0].source != "prompt"):
+        got = "a point" if points else "none" if not said else "something else or several"
+        raise InputError(f"expected one prompt, got {got}: model 'instruct' is told by words; use --model builtin")
     if min(photo.size) < LEAST_SIDE:
         raise InputError(
             f"expected a photo of at least {LEAST_SIDE}×{LEAST_SIDE} pixels, got {photo.size[0]}×{photo.size[1]}"
         )
-    given = given_mask(mask, box, photo.size)
-    clicked = None if point is None else check_point(point, photo.size)
-    return Request(photo, prompt, instruction, given, "box" if mask is None else "mask", clicked, like)
+    shown = [Shown("mask", load_mask(one, photo.size)) for one in masks]
+    shown += [Shown("box", box_mask(one, photo.size)) for one in boxes]
+    return Request(photo, said, tuple(shown), tuple(check_point(one, photo.size) for one in points), like)
 
 
 def to_refine(photo: AnyPhoto, mask: AnyMask = None, *, like: Any = None) -> Request:
     """Repair artifacts, inside `mask` or anywhere. Raises InputError."""
     if mask is None and isinstance(photo, HugePhoto):
         raise InputError("expected a mask that says where to look in so large a photo, got none; give one")
-    return Request(photo, given=None if mask is None else load_mask(mask, photo.size), like=like)
+    shown = () if mask is None else (Shown("mask", load_mask(mask, photo.size)),)
+    return Request(photo, shown=shown, like=like)
+
+
+def words_of(prompt: Several = None, find: Several = None) -> tuple[Said, ...]:
+    """Prompts and kinds of overlays as they are understood. Raises InputError for what cannot be read."""
+    said = [Said("prompt", text, parse(text)) for text in _each(prompt)]
+    if len(said) > 1 and (other := next((words.text for words in said if words.instruction.action != "remove"), None)):
+        raise InputError(f"expected several prompts to remove something each, got '{other}'; say it alone")
+    return (*said, *(Said("find", kind, _overlay(kind)) for kind in dict.fromkeys(_each(find))))
 
 
 def check_instruction(model: str, instruction: Instruction | None) -> None:
     """Raises InputError if the model cannot do what the instruction asks for."""
-    if instruction is None or instruction.subject is None:
+    if instruction is None:
+        return
+    if instruction.action == "keep":
+        raise InputError(
+            f"expected something to remove, got all but '{instruction.phrase}': that is too much to make up; "
+            "`restore segment` gives the mask of it"
+        )
+    if instruction.subject is None:
         return
     if model == "builtin":
         paintable(instruction.subject)
@@ -84,6 +150,38 @@ def check_instruction(model: str, instruction: Instruction | None) -> None:
             f"expected an instruction to remove something, got one to {instruction.action}: model '{model}' fills from "
             "the surroundings; use one that hears words, for example --model sd15-inpaint"
         )
+
+
+def sources(parts: Sequence[Part]) -> str:
+    """Where the parts came from: "box", or "mask and box"."""
+    return " and ".join(dict.fromkeys(part.source for part in parts))
+
+
+def united(masks: Sequence[Mask]) -> Mask:
+    """Pixels of any of the masks (H, W), at least one."""
+    return reduce(np.logical_or, masks)
+
+
+def _overlay(kind: str) -> Instruction:
+    if kind not in KINDS:
+        close = difflib.get_close_matches(str(kind), KINDS, 1, 0.5)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise InputError(f"find: expected one of {', '.join(KINDS)}, got {kind!r}; {hint}else use a prompt")
+    kinds = OVERLAY_KINDS if kind == ALL else tuple(k for k in OVERLAY_KINDS if k == kind)
+    name = "text, scratches, dust or wires" if kind == ALL else kind
+    return Instruction("remove", name, quantity="all", overlay=Overlay(kinds))
+
+
+def _each(value: Several) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _rows(numbers: Several) -> list[Sequence[int]]:
+    """The boxes or points of one, or of a sequence of them."""
+    if numbers is None or len(numbers) == 0:
+        return []
+    rows = [tuple(n) if isinstance(n, (list, tuple, np.ndarray)) else n for n in numbers]
+    return rows if all(isinstance(n, tuple) for n in rows) else [tuple(numbers)]
 
 
 def _wordless(model: str) -> bool:

@@ -12,7 +12,8 @@ from restore.edit.find import Region
 from restore.edit.loop import repair
 from restore.edit.presence import Presence, copied_from, presence
 from restore.errors import tell
-from restore.grounding.finder import ObjectFinder
+from restore.grounding.ground import Finders, named
+from restore.grounding.grounder import Instance
 from restore.images.huge import AnyPhoto
 from restore.quality.judges.judge import Judgement
 from restore.settings import Settings
@@ -36,31 +37,38 @@ class Run:
     on_pass: OnPass | None = None
     on_step: OnStep | None = None
 
-    def made_sure(self, finder: ObjectFinder, retries: int = RETRIES) -> tuple[Outcome, Presence | None]:
+    def made_sure(self, finders: Finders, retries: int = RETRIES) -> tuple[Outcome, Presence | None]:
         """The repaired areas, made anew where the grounder finds what should be gone or misses what should be there.
 
         Raises Cancelled.
         """
-        trial, best = self, self.attempt(finder)
+        trial, best = self, self.attempt(finders)
         outcome, told = best
         for attempt in range(1, 1 + retries):
             if told is None or told.right:
                 break
             settings = self.settings.updated(seed=self.settings.seed + attempt)
             trial = replace(trial, region=trial.without(outcome.areas, told), settings=settings)
-            outcome, told = trial.attempt(finder)
+            outcome, told = trial.attempt(finders)
             if told is not None and best[1] is not None and told.better(best[1]):
                 best = outcome, told
         return best
 
-    def attempt(self, finder: ObjectFinder) -> tuple[Outcome, Presence | None]:
+    def attempt(self, finders: Finders) -> tuple[Outcome, Presence | None]:
         """The areas of the region, repaired, and whether what the words said is so; None where no words said it."""
         outcome = self.repaired(areas_of(self.photo.pixels, self.region.hole, self.filler.side))
         said = self.region.instruction
         if said is None:
             return outcome, None
-        name = said.phrase if said.subject is None else said.subject
-        return outcome, presence(finder, outcome.areas, name, wanted=self.region.painted)
+        subject, things = said.subject, said.things
+
+        def look(image: Image) -> list[Instance]:
+            if subject is not None:
+                return finders.objects.named(image, subject)
+            return [instance for thing in things for instance in named(image, thing, finders)]
+
+        name = subject or " and ".join(dict.fromkeys(thing.phrase for thing in things))
+        return outcome, presence(look, outcome.areas, name, wanted=self.region.painted)
 
     def without(self, areas: list[Area], told: Presence) -> Region:
         """The region for the next attempt: what was found again was copied or proposed, neither shall happen twice."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from restore.grounding.grammar import Instruction, Relation, Selector, parse
+from restore.grounding.grammar import parse, parse_shown
+from restore.grounding.meaning import Describe, Instruction, Overlay, Relation, Selector
 from restore.grounding.selection import Candidate, select
 
-__all__ = ["Candidate", "Instruction", "Relation", "Selector", "parse", "select"]
+__all__ = [
+    "Candidate", "Describe", "Instruction", "Overlay", "Relation", "Selector", "parse", "parse_shown", "select",
+]  # fmt: skip

@@ -9,6 +9,7 @@ def _words(text: str) -> frozenset[str]:
 
 # "a pair of shoes" means the shoes, "a cup of coffee" the cup.
 MEASURES = _words("pair group bunch couple herd flock crowd lot set stack pile row kind type piece number")
+VESSELS = _words("cup glass bottle mug bowl plate can jar pot box bag basket bucket barrel vase tray jug pitcher")
 IRREGULAR = {
     "people": "person", "children": "child", "men": "man", "women": "woman", "mice": "mouse",
     "geese": "goose",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from restore.errors import InputError
-from restore.grounding.grammar import Relating
+from restore.grounding.meaning import Relating
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 

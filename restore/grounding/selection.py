@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from restore.errors import InputError
-from restore.grounding.grammar import Instruction, Order, Relating, Selector, Side
+from restore.errors import InputError, ObjectNotFoundError
+from restore.grounding.meaning import Instruction, Order, Relating, Selector, Side
 
 NEAR = 0.5  # boxes closer than this times their mean side are near each other
 FOREGROUND_SHARE = 0.5  # of the largest instance's area: smaller ones are in the background …
 SUBJECT_SHARE = 0.05  # … of a photo in which the largest covers at least this share
+TOUCHING = 0.3  # of a box must lie in another for its thing to be on, in or part of it
 SAME = 0.8  # boxes overlapping this much (IoU) are one object
 
 
@@ -41,12 +42,13 @@ def select(
 ) -> list[int]:
     """Indices of the instances that the instruction means, best first; empty if none fits.
 
-    `image_size` is (width, height) in pixels; `related` are the instances of the relation's target, all of
-    them
-    (the target's own selector is applied here). Without selector or relation the highest score comes first.
+    `image_size` is (width, height) in pixels; `related` are the instances of the relation's target, all of them (the
+    target's own selector is applied here). Without selector or relation the highest score comes first. A count is
+    exact, but of things in an order ("the two largest") the first so many are meant.
 
     Raises:
         InputError: the instruction has a relation and `related` was not given.
+        ObjectNotFoundError: there are more or fewer than the instruction counts.
     """
     chosen = sorted(range(len(instances)), key=lambda i: (-instances[i].score, i))
     if instruction.relation is not None:
@@ -61,7 +63,13 @@ def select(
         chosen = _at(instances, chosen, instruction.selector, image_size, instruction.quantity == "all")
     if instruction.quantity == "one":
         return chosen[:1]
-    return chosen[: instruction.count]
+    count, ordered = instruction.count, instruction.selector is not None and instruction.selector.order is not None
+    if count is not None and chosen and (len(chosen) < count if ordered else len(chosen) != count):
+        raise ObjectNotFoundError(
+            f"expected {count} × '{instruction.phrase}' there, found {len(chosen)}: give the number that is there, "
+            "or say 'all' or which ones"
+        )
+    return chosen[:count]
 
 
 def _at(
@@ -141,6 +149,8 @@ def _relate(a: Candidate, b: Candidate, kind: Relating) -> tuple[bool, float]:
         return inside >= 0.5, -inside
     if kind == "with":
         return around >= 0.2 or gap < NEAR / 2, gap - around
+    if kind == "at":  # on it, in it or part of it
+        return inside >= TOUCHING or gap < NEAR / 5, gap - inside
     return gap < NEAR, gap
 
 

@@ -48,13 +48,6 @@ def load_mask(mask: str | os.PathLike[str] | np.ndarray | Image.Image, size: Siz
     return check_mask(found, size, name)
 
 
-def given_mask(mask: AnyMask, box: Sequence[int] | None, size: Size) -> np.ndarray | None:
-    """(H, W) of the mask or box that was given for a photo of `size` (w, h). Raises InputError for both."""
-    if mask is not None and box is not None:
-        raise InputError("expected at most one of mask, box and point, got several; keep one")
-    return load_mask(mask, size) if mask is not None else box_mask(box, size) if box is not None else None
-
-
 def warn_of_most(hole: np.ndarray) -> None:
     """Tell, before the work, that a mask (H, W) is large enough to be one the wrong way round."""
     if (share := float(hole.mean())) > MOST:

@@ -13,6 +13,9 @@ GROWTH = 0.05  # growth radius as a share of √area of each object
 SHADOW_DEPTH = 0.18  # how far below an object its contact shadow is looked for, share of its height
 SHADOW_RATIO = 0.82  # shadow: darker than this share of the ground's median luminance
 
+LEAST_GROWTH, MOST_GROWTH, STROKES = 1, 12, 0.006  # growth of strokes: pixels, and share of the long side at most
+BESIDE = 1.6  # a ring that differs so many times as much as the photo does by itself is part of the stroke
+
 LABELLED = 2**24  # pixels of a mask whose parts are looked for at once; of larger ones first on a grid of
 CELLS = 1024  # rows and columns at most, CELLS² below LABELLED
 
@@ -58,6 +61,28 @@ def grow_mask(mask: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         out[y0:y1, x0:x1] |= cv2.dilate(part, kernel).astype(bool)
     return out
+
+
+def grow_strokes(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Grow what is laid over a photo, such as letters or scratches, as far as it still changes the photo beside it.
+
+    mask (H, W) bool; image (H, W, 3) uint8. By one pixel at least; further
+    where a ring of pixels around the mask differs from the ground beyond more than that does by itself.
+    """
+    most = min(MOST_GROWTH, max(LEAST_GROWTH, round(STROKES * max(mask.shape))))
+    rings = [mask]
+    for _ in range(most + 1):
+        rings.append(cv2.dilate(rings[-1].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_))
+    known = ~rings[-1]
+    size = (4 * most + 5,) * 2
+    share = cv2.blur(known.astype(np.float32), size)
+    ground = cv2.blur(image.astype(np.float32) * known[..., None], size) / np.maximum(share, 1e-3)[..., None]
+    change = np.abs(image - ground).max(2)
+    usual = float(np.median(change[(share > 0.05) & known])) if known.any() else 0.0
+    radius = LEAST_GROWTH
+    while radius < most and np.mean(change[rings[radius + 1] & ~rings[radius] & (share > 0.05)]) > BESIDE * usual:
+        radius += 1
+    return rings[radius]
 
 
 def contact_shadow(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -165,6 +165,9 @@ def _details(result: EditRecord) -> dict[str, Mapping[str, Any]]:
         "pixels": int(result.mask.sum()),
         "box": f"x {x}, y {y}, width {w}, height {h}",
     }
+    for i, part in enumerate(result.parts if len(result.parts) > 1 else (), 1):
+        said = "" if part.said is None else f" “{part.said}”"
+        region[f"region {i}"] = f"{part.source}{said}: {part.pixels} pixels, box {','.join(map(str, part.box))}"
     timings = {
         "passes": f"{in_passes:.2f} s",
         "rest": f"{result.seconds - in_passes:.2f} s (loading models, finding the region, pasting)",

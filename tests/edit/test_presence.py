@@ -37,6 +37,10 @@ def area(red: tuple[slice, slice] | None, hole: tuple[slice, slice], source: np.
 HOLE = (slice(10, 30), slice(20, 40))  # 400 pixels
 
 
+def red_things(image):
+    return RedFinder().named(image, "red thing")
+
+
 @pytest.mark.parametrize(
     ("red", "share", "gone"),
     [
@@ -47,20 +51,23 @@ HOLE = (slice(10, 30), slice(20, 40))  # 400 pixels
     ],
 )
 def test_what_covers_a_twentieth_of_the_hole_is_not_gone(red, share, gone):
-    told = presence(RedFinder(), [area(red, HOLE)], "red thing", wanted=False)
+    told = presence(red_things, [area(red, HOLE)], "red thing", wanted=False)
     assert told.share == pytest.approx(share)
     assert told.right is gone
     assert (share > GONE) is not gone
-    assert presence(RedFinder(), [area(red, HOLE)], "red thing", wanted=True).right is not gone
+    assert presence(red_things, [area(red, HOLE)], "red thing", wanted=True).right is not gone
 
 
 def test_shares_of_several_areas_are_of_all_their_holes():
     areas = [area((slice(10, 20), slice(20, 40)), HOLE), area(None, (slice(0, 10), slice(0, 20)))]
-    assert presence(RedFinder(), areas, "red thing", wanted=False).share == pytest.approx(200 / 600)
+    assert presence(red_things, areas, "red thing", wanted=False).share == pytest.approx(200 / 600)
 
 
 def test_a_word_that_the_finder_does_not_know_says_nothing():
-    assert presence(RedFinder(), [area(None, HOLE)], "blue thing", wanted=False) is None
+    def blue_things(image):
+        return RedFinder().named(image, "blue thing")
+
+    assert presence(blue_things, [area(None, HOLE)], "blue thing", wanted=False) is None
 
 
 def test_less_is_better_of_what_should_be_gone_and_more_of_what_should_be_there():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -16,12 +18,14 @@ from PIL import Image
 
 from restore.cli import main
 from restore.edit.choose import models_for
-from restore.edit.request import to_inpaint, to_refine
-from restore.errors import InputError
+from restore.edit.request import KINDS, to_inpaint, to_refine
+from restore.errors import InputError, ObjectNotFoundError
 from restore.images.photo import photo_from_array
 from restore.settings import Settings
 
 PHOTO = photo_from_array(make_scene(48, 64))
+FAST = {"passes": 1, "candidates": 1}
+BOXES = ((10, 120, 20, 15), (150, 20, 12, 30))
 
 
 def test_checks_import_nothing_heavy(tmp_path: Path) -> None:
@@ -56,7 +60,7 @@ def test_a_repaint_looks_at_its_words_mask_and_models_once(tmp_path: Path, monke
 
         monkeypatch.setattr(place, call)
 
-    for place in ("restore.edit.request.parse", "restore.images.mask.load_mask", "restore.edit.choose.models_for"):
+    for place in ("restore.edit.request.parse", "restore.edit.request.load_mask", "restore.edit.choose.models_for"):
         counted(place)
     arguments = ["inpaint", str(tmp_path / "photo.png"), "--mask", str(tmp_path / "mask.png"), "--prompt", "add a ball",
                  "--passes", "1", "--candidates", "1"]  # fmt: skip
@@ -75,8 +79,12 @@ def test_looking_for_models_leaves_the_environment_alone(monkeypatch: pytest.Mon
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="got none"):
         to_inpaint("builtin", PHOTO)
-    with pytest.raises(InputError, match="at most one of"):
-        to_inpaint("builtin", PHOTO, box=(1, 1, 9, 9), point=(3, 3))
+    with pytest.raises(InputError, match="did you mean 'wires'"):
+        to_inpaint("builtin", PHOTO, find="wire")
+    with pytest.raises(InputError, match="remove something each"):
+        to_inpaint("builtin", PHOTO, ("remove the cat", "add a dog"))
+    with pytest.raises(InputError, match="told by words"):
+        to_inpaint("instruct", PHOTO, ("remove the cat", "remove the dog"))
     for asked in ({"point": (3, 3)}, {"box": (1, 1, 9, 9)}):
         with pytest.raises(InputError, match="told by words"):
             to_inpaint("instruct", PHOTO, **asked)
@@ -86,3 +94,50 @@ def test_what_cannot_be_is_refused() -> None:
         to_inpaint("builtin", photo_from_array(np.zeros((7, 9, 3), np.uint8)), box=(1, 1, 2, 2))
     with pytest.raises(InputError, match="photo's size"):
         to_refine(PHOTO, np.ones((9, 9), bool))
+
+
+def test_one_and_a_sequence_of_one_are_the_same():
+    one = to_inpaint("builtin", PHOTO, "remove the cat", None, (1, 2, 3, 4), (5, 6), "text")
+    several = to_inpaint("builtin", PHOTO, ["remove the cat"], [], [(1, 2, 3, 4)], [(5, 6)], ["text"])
+    assert (one.said, one.points) == (several.said, several.points)
+    assert np.array_equal(one.given, several.given)
+    boxes = to_inpaint("builtin", PHOTO, box=np.array([[1, 2, 3, 4], [5, 6, 7, 8]]))
+    assert [shown.mask.sum() for shown in boxes.shown] == [12, 56]
+    assert len(to_inpaint("builtin", PHOTO, box=np.array([1, 2, 3, 4])).shown) == 1
+    everything = to_inpaint("builtin", PHOTO, find="all").instruction
+    assert everything.overlay.kinds == KINDS[:-1]
+
+
+def test_boxes_masks_and_points_are_united_and_listed(engine, scene, hole):
+    result = engine.inpaint(scene, mask=[hole, hole[::-1]], box=BOXES, **FAST)
+    expected = hole | hole[::-1]
+    for x, y, w, h in BOXES:
+        expected[y : y + h, x : x + w] = True
+    assert np.array_equal(result.mask, expected)
+    assert np.array_equal(result.image[~expected], scene[~expected])
+    mask = result.summary()["mask"]
+    assert mask["source"] == "mask and box"
+    assert [(r["source"], r["pixels"]) for r in mask["regions"]] == [
+        ("mask", 1800), ("mask", 1800), ("box", 300), ("box", 360),
+    ]  # fmt: skip
+    assert mask["regions"][3]["box"] == [150, 20, 12, 30]
+
+
+def test_what_is_not_found_is_refused_whatever_else_is_there(engine, scene):
+    cv2.putText(scene, "Summer", (30, 130), cv2.FONT_HERSHEY_DUPLEX, 1.0, (255, 255, 255), 2, cv2.LINE_AA)
+    with pytest.raises(ObjectNotFoundError, match="'wires'"):
+        engine.inpaint(scene, find=["text", "wires"], **FAST)
+
+
+def test_repeated_options_are_united(tmp_path, scene):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(scene).save(photo)
+    args = ["inpaint", photo, "--json", "--passes", 1, "--candidates", 1, "--report", tmp_path / "report.html"]
+    for box in BOXES:
+        args += ["--box", ",".join(map(str, box))]
+    result = CliRunner().invoke(main, [str(a) for a in args])
+    assert result.exit_code == 0, result.output
+    assert [r["box"] for r in json.loads(result.stdout)["mask"]["regions"]] == [list(box) for box in BOXES]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "region 2" in page
+    assert "150,20,12,30" in page

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from restore.errors import InputError
+from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.instruction import Candidate, parse, select
 from restore.grounding.nouns import singulars
 
@@ -101,6 +101,10 @@ def test_selector(text: str, noun: str, where: tuple[str, ...], order: str | Non
         ("the man with the hat", "man", "with", "hat"),
         ("person wearing sunglasses", "person", "with", "sunglasses"),
         ("woman in a white dress", "woman", "in", "dress"),
+        ("the hat from the man", "hat", "at", "man"),
+        ("the hat of the man", "hat", "at", "man"),
+        ("the man's hat", "hat", "at", "man"),
+        ("take the hat off the man", "hat", "at", "man"),
     ],
 )
 def test_relation(text: str, noun: str, kind: str, target: str) -> None:
@@ -210,10 +214,10 @@ def test_adjectives_are_kept_apart_and_in_the_phrase() -> None:
         ("add it", "name of an object"),
         ("add a dog and a cat", "one after the other"),
         ("add a hat on the man but no scarf", "exception"),
-        ("remove everything except the dog", "exception"),
+        ("remove everyone except the dog", "exception"),
         ("don't remove the dog", "exception"),
-        ("remove the man and the dog", "one after the other"),
-        ("the cat, the dog", "one after the other"),
+        ("remove the man with the dog and the cat", "one after the other"),
+        ("remove the cat and add a dog", "one after the other"),
         ("the cup on the table next to the wall", "one relation"),
     ],
 )
@@ -253,7 +257,8 @@ ROW = [candidate(x, 400, 80, 80, score) for x, score in ((700, 0.7), (100, 0.8),
     [
         ("the dog", [2]),
         ("all dogs", [2, 1, 0, 3]),
-        ("both dogs", [2, 1]),
+        ("the four dogs", [2, 1, 0, 3]),
+        ("both dogs on the left", [2, 1]),
         ("the leftmost dog", [1]),
         ("the rightmost dog", [3]),
         ("the two rightmost dogs", [3, 0]),
@@ -270,6 +275,14 @@ ROW = [candidate(x, 400, 80, 80, score) for x, score in ((700, 0.7), (100, 0.8),
 )
 def test_select_by_place_and_order(text: str, want: list[int]) -> None:
     assert select(ROW, parse(text), SIZE) == want
+
+
+@pytest.mark.parametrize(
+    "text", ["both dogs", "three dogs", "five dogs", "the three dogs on the left", "ten largest dogs"]
+)
+def test_a_count_is_exact(text: str) -> None:
+    with pytest.raises(ObjectNotFoundError, match=r"'dog' there, found [24]"):
+        select(ROW, parse(text), SIZE)
 
 
 def test_select_by_size_and_depth() -> None:
@@ -294,6 +307,8 @@ def test_select_by_size_and_depth() -> None:
         ("the cats below the dog", []),
         ("the cat in the box", []),
         ("the leftmost cat left of the dog", [0]),
+        ("the cat from the dog", [3]),
+        ("the dog's cat", [3]),
     ],
 )
 def test_select_by_relation(text: str, want: list[int]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from restore.edit.find import RegionFinder
 from restore.edit.request import to_inpaint
 from restore.errors import InputError
+from restore.grounding.ground import Finders
 from restore.grounding.grounder import Instance
 from restore.grounding.placement import room
 from restore.images.photo import photo_from_array
@@ -59,7 +60,7 @@ class Finder:
 
 def test_what_is_added_goes_beside_the_target_or_into_the_mask():
     photo = photo_from_array(np.zeros((260, 300, 3), np.uint8))
-    finder = RegionFinder(None, Finder(), copies=False)
+    finder = RegionFinder(None, Finders(Finder()), copies=False)
     region = finder.find(to_inpaint("sd15-inpaint", photo, "add a hat on the man"))
     expected = np.zeros((260, 300), bool)
     expected[78:108, 105:135] = True

@@ -18,7 +18,7 @@ from PIL import Image
 
 from restore import Engine
 from restore.cli import main
-from restore.edit.find import Region, find_region
+from restore.edit.find import Region, find_region, part_of
 from restore.edit.request import Request, to_inpaint
 from restore.errors import InputError
 from restore.images import limits, tiff_tiles
@@ -311,8 +311,9 @@ def test_what_words_mean_is_looked_up_in_the_overview(tmp_path: Path, monkeypatc
 
     def find(request: Request) -> Region:
         given = None if request.given is None else request.given.sum()
-        asked.append((request.photo.size, request.prompt, given, request.point))
-        return Region(hole, "prompt", barred=hole[::-1], instruction=request.instruction)
+        asked.append((request.photo.size, [said.text for said in request.said], given, request.points))
+        parts = (part_of("prompt", None, hole),)
+        return Region(hole, parts, barred=hole[::-1], instruction=request.instruction)
 
     found = find_region(find, to_inpaint("builtin", photo, "remove the cat"))
     expected = np.zeros((150, 210), bool)
@@ -324,12 +325,15 @@ def test_what_words_mean_is_looked_up_in_the_overview(tmp_path: Path, monkeypatc
     assert np.array_equal(inside.hole, found.hole & (np.arange(210) < 140))
     added = find_region(find, to_inpaint("builtin", photo, "add a cat", box=(30, 40, 20, 21)))
     assert (added.hole.sum(), added.hole[40:61, 30:50].all()) == (420, True)
-    find_region(find, to_inpaint("builtin", photo, point=(209, 149)))
+    clicked = find_region(find, to_inpaint("builtin", photo, point=(209, 149), box=(0, 0, 30, 30)))
+    assert np.array_equal(clicked.hole[30:], found.hole[30:])
+    assert clicked.hole[:30, :30].all()
+    assert [part.box for part in clicked.parts] == [(0, 0, 30, 30), (120, 60, 45, 30)]
     assert asked == [
-        ((70, 50), "remove the cat", None, None),
-        ((70, 50), "remove the cat", 47 * 50, None),
-        ((70, 50), "add a cat", 7 * 8, None),
-        ((70, 50), None, None, (69, 49)),
+        ((70, 50), ["remove the cat"], None, ()),
+        ((70, 50), ["remove the cat"], 47 * 50, ()),
+        ((70, 50), ["add a cat"], 7 * 8, ()),
+        ((70, 50), [], None, ((69, 49),)),
     ]
 
 

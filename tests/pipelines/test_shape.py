@@ -181,7 +181,9 @@ def test_things_are_painted_under_the_name_they_were_learnt_by(subject, name):
     assert paintable(subject) == name
 
 
-@pytest.mark.parametrize("subject", ["a spaceship", "a hat", "a qwertyuiop", ""])
+@pytest.mark.parametrize(
+    "subject", ["a spaceship", "a hat", "a qwertyuiop", "", "a black dog", "a man with a ball", "a wooden cube"]
+)
 def test_things_never_learnt_are_refused(subject):
     with pytest.raises(InputError, match="expected to add one of cat, dog"):
         paintable(subject)

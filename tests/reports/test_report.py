@@ -17,6 +17,7 @@ from PIL import Image
 
 from restore.api import InpaintResult
 from restore.edit.area import Area, Outcome, PassRecord
+from restore.edit.request import Part
 from restore.errors import InputError
 from restore.images.files import check_place
 from restore.images.photo import photo_from_array
@@ -75,8 +76,9 @@ def result_of(pixels: np.ndarray, mask: np.ndarray, passes: int = 3) -> InpaintR
         par = 0.5**index if kept else 0.75 * 0.5 ** (index - 1)
         records.append(PassRecord(index, par, par / 10, 40.0 + index, 0.7, kept, 0.25))
         history.append(areas)
+    parts = (Part("prompt", "the cat", 1, (0, 0, 1, 1)),)
     return InpaintResult(
-        photo, original, mask, "prompt", records, "budget", Settings(passes=passes), "cpu", 1.5, "photo.png",
+        photo, original, mask, parts, records, "budget", Settings(passes=passes), "cpu", 1.5, "photo.png",
         Outcome(records, "budget", history, history),
     )  # fmt: skip
 
@@ -119,7 +121,7 @@ def test_embedded_json_is_the_summary(result: InpaintResult) -> None:
 def test_everything_from_the_user_is_escaped(result: InpaintResult) -> None:
     nasty = '</script><script>alert("1")</script>&amp;$title.jpg'
     hostile = replace(
-        result, like=f"/tmp/{nasty}", mask_source=nasty, device=nasty,
+        result, like=f"/tmp/{nasty}", parts=(Part(nasty, nasty, 1, (0, 0, 1, 1)),) * 2, device=nasty,
         settings=replace(result.settings, model=nasty),
     )  # fmt: skip
     page = Page(report_page(hostile))
