@@ -80,7 +80,7 @@ class Engine:
 
     @cached_property
     def _grounder(self) -> Grounder:
-        return Grounder(load_weights("grounder"), self._lite0, self.device)
+        return Grounder(load_weights("grounder"), self._lite0, self.device, load_weights("instances"))
 
     @cached_property
     def _finder(self) -> RegionFinder:

@@ -17,6 +17,7 @@ from restore.grounding.overlays import OverlayFinder
 from restore.grounding.selection import Candidate, select
 from restore.grounding.words import OPINIONS
 
+SURE = 0.8  # score from which what was found need not be asked about (benchmarks/README.md: how often it is wrong)
 WITHIN = 0.5  # share of some text that must lie on a thing to be its text
 
 
@@ -47,6 +48,19 @@ class Grounded:
     def score(self) -> float:
         """Of the least certain chosen instance, in [0, 1]."""
         return min(i.score for i in self.chosen)
+
+    @property
+    def sure(self) -> bool:
+        """Whether to go on without asking."""
+        return self.score >= SURE
+
+    @property
+    def candidates(self) -> list[dict[str, object]]:
+        """Everything of these names, for a report: score, box x, y, w, h, and whether it was chosen; best first."""
+        told = [
+            (i, any(i is c for c in self.chosen)) for i in sorted([*self.chosen, *self.others], key=lambda i: -i.score)
+        ]
+        return [{"score": round(i.score, 4), "box": list(_box(i).box), "chosen": chosen} for i, chosen in told]
 
 
 def ground(image: Image, instruction: Instruction, finders: Finders) -> Grounded:
