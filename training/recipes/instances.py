@@ -101,7 +101,9 @@ def example(grounder: Grounder, scene: Scene, rng: np.random.Generator) -> Examp
     closer = grounder.closer(scene.image, rough) if rough.any() else None
     if closer is None:
         return None
-    return Example(closer.features, closer.cells(rough, 16), np.stack([closer.cells(m, 16) for m in parts]))
+    f = closer.features  # clones: those made in inference mode cannot be trained on
+    kept = Encoding(f.stride4[..., :1, :1].clone(), f.stride8.clone(), f.stride16.clone(), f.stride32.clone(), None)
+    return Example(kept, closer.cells(rough, 16), np.stack([closer.cells(m, 16) for m in parts]))
 
 
 def targets(things: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
