@@ -139,18 +139,20 @@ class Grounder:
         return instances
 
     def _details(self, mask: Mask, score: float, closer: Closer, classes: tuple[int, ...]) -> list[Instance]:
-        """The things in a mask, each as likely as its kind is."""
+        """The things in a mask, as likely as their kind is: that is told of the whole, a part shows too little."""
         if self.details is None:
             return [Instance(mask, score)]
-        distances = self.details.parts(closer.features, closer.cells(mask, 16))
+        score *= min(1.0, self.details.belief(closer.features, closer.cells(mask, 32), classes) / DOUBT)
+        if score < FOUND:
+            return []
+        distances = self.details.parts(closer.features, closer.cells(mask, 16), classes)
         masks = [mask]
         if distances:
             x, y, w, h = closer.box
             owner = np.full(mask.shape, -1)
             owner[y : y + h, x : x + w] = np.stack([closer.spread(d) for d in distances]).argmin(0)
             masks = [mask & (owner == k) for k in range(len(distances))]
-        beliefs = [self.details.belief(closer.features, closer.cells(m, 32), classes) for m in masks]
-        return [Instance(m, score * min(1.0, b / DOUBT)) for m, b in zip(masks, beliefs, strict=True) if m.any()]
+        return [Instance(m, score) for m in masks if m.any()]
 
     def at(self, image: Image, point: tuple[int, int]) -> Instance:
         """The object under a click at pixel x, y."""

@@ -23,7 +23,8 @@ REACH = 4.0  # cells that an offset of 1 stands for
 INSIDE = 0.4  # share of a cell that must be of the thing to vote
 FEW = 6  # cells that are no two things
 DEEP = 2  # splits one after the other
-SPLIT, SPLIT_AGAIN = 0.45, 0.6  # probabilities from which a group is split, and a part of one
+SPLIT, SPLIT_AGAIN = 0.6, 0.7  # probabilities from which a group is split, and a part of one
+PARTED = ("bird", "cat", "cow", "dog", "horse", "sheep")  # and people: of other kinds a group stays one thing
 KINDS = ("bottle", "car", "cat", "chair", "cow", "dog", "horse", "person", "potted plant", "sheep", "couch", "tv", "")
 DOUBT = 0.25  # an instance counts in full where its kind is this likely, compared with the likeliest
 UNKNOWN = 0.1  # weight of "none of the kinds": few of those were seen
@@ -80,11 +81,15 @@ class Details:
         self.weight, self.bias = weights["kinds.weight"].to(device), weights["kinds.bias"].to(device)
         table = Vocabulary.load()
         self.known = {name: set(table.lookup(name).classes) for name in KINDS if name}
+        self.parted = {c for name in PARTED for c in table.lookup(name).classes}
 
     @torch.inference_mode()
-    def parts(self, f: Encoding, mask: Map) -> list[Map]:
+    def parts(self, f: Encoding, mask: Map, classes: tuple[int, ...]) -> list[Map]:
         """For each of the things in `mask` (h, w), share of the cells at stride 16: how far the votes of all cells are
-        from its centre, (h, w); the nearest owns a pixel. Empty where it is one thing."""
+        from its centre, (h, w); the nearest owns a pixel. Empty where it is one thing, or where the `classes` (none:
+        people) are not all of `PARTED`: a toilet was seen as two."""
+        if not self.parted.issuperset(classes):
+            return []
         cover = torch.from_numpy(mask)[None, None].to(f.stride16.device)
         out = self.centres(f, cover)[0].float().cpu().numpy()
         things = parted(gathered(out, mask), self.first, self.again)
