@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,11 +33,12 @@ class Finders:
 @dataclass(frozen=True)
 class Grounded:
     """What an instruction means in a photo: the chosen instances, best first and not empty, and the others of the same
-    names."""
+    names; least: score of the least certain chosen one that is an object, not an overlay."""
 
     instruction: Instruction
     chosen: list[Instance]
     others: list[Instance]
+    least: float = 1.0
 
     @property
     def mask(self) -> Mask:
@@ -51,11 +53,11 @@ class Grounded:
 
     @property
     def sure(self) -> bool:
-        """Whether to go on without asking."""
-        return self.score >= SURE
+        """Whether to go on without asking. What is laid over a photo is named by how it looks: that is not asked."""
+        return self.least >= SURE
 
     @property
-    def candidates(self) -> list[dict[str, object]]:
+    def candidates(self) -> list[dict[str, Any]]:
         """Everything of these names, for a report: score, box x, y, w, h, and whether it was chosen; best first."""
         told = [
             (i, any(i is c for c in self.chosen)) for i in sorted([*self.chosen, *self.others], key=lambda i: -i.score)
@@ -75,6 +77,7 @@ def ground(image: Image, instruction: Instruction, finders: Finders) -> Grounded
         raise InputError(f"expected an object that is in the photo, got '{instruction.subject}', which is to be added")
     chosen: list[Instance] = []
     others: list[Instance] = []
+    least = 1.0
     for thing in instruction.things:
         found = named(image, thing, finders)
         size = image.shape[1], image.shape[0]
@@ -90,8 +93,10 @@ def ground(image: Image, instruction: Instruction, finders: Finders) -> Grounded
         if not keep:
             raise ObjectNotFoundError(_missing(image, thing, found, finders))
         chosen += [found[i] for i in keep]
+        if thing.overlay is None:
+            least = min([least, *(found[i].score for i in keep)])
         others += [instance for i, instance in enumerate(found) if i not in keep]
-    return Grounded(instruction, chosen, others)
+    return Grounded(instruction, chosen, others, least)
 
 
 def united(masks: Sequence[Mask]) -> Mask:

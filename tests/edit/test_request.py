@@ -60,13 +60,13 @@ def test_a_repaint_looks_at_its_words_mask_and_models_once(tmp_path: Path, monke
 
         monkeypatch.setattr(place, call)
 
-    for place in ("restore.edit.request.parse", "restore.edit.request.load_mask", "restore.edit.choose.models_for"):
-        counted(place)
+    for place in ("edit.request.parse_shown", "edit.request.load_mask", "edit.choose.models_for"):
+        counted(f"restore.{place}")
     arguments = ["inpaint", str(tmp_path / "photo.png"), "--mask", str(tmp_path / "mask.png"), "--prompt", "add a ball",
                  "--passes", "1", "--candidates", "1"]  # fmt: skip
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert sorted(calls) == ["load_mask", "models_for", "parse"]
+    assert sorted(calls) == ["load_mask", "models_for", "parse_shown"]
 
 
 def test_looking_for_models_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
