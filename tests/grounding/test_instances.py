@@ -8,6 +8,7 @@ import torch
 
 from restore.grounding.instances import DOUBT, KINDS, Centres, Details, Rule, Votes, gathered, parted, place
 from restore.grounding.segmenter import Encoding
+from restore.grounding.vocabulary import Vocabulary
 from restore.training.recipes.instances import centre_loss, fit_kinds, targets
 from restore.weights.store import load_weights
 
@@ -102,6 +103,15 @@ def test_the_kind_of_a_thing_doubts_another_name_for_it() -> None:
     assert details.belief(features(logits), mask, dog) < DOUBT / 4
     assert details.belief(features(logits), mask, (990,)) == 1
     assert details.belief(features(logits), mask, ()) == 1
+
+
+def test_only_people_and_animals_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    details = Details(load_weights("instances"), torch.device("cpu"))
+    votes = Votes(np.zeros((2, 2)), np.zeros((2, 2), int), np.ones(2, np.float32), np.zeros((6, 6), np.float32))
+    monkeypatch.setattr("restore.grounding.instances.parted", lambda *_: [votes, votes])
+    seen, mask = features(torch.zeros(1, 1000, 3, 3)), np.ones((6, 6), np.float32)
+    dog, toilet = (Vocabulary.load().lookup(name).classes for name in ("dog", "toilet"))
+    assert [len(details.parts(seen, mask, classes)) for classes in (dog, (), toilet)] == [2, 2, 0]
 
 
 def test_centres_have_one_output_for_each_cell() -> None:
