@@ -150,17 +150,22 @@ class RegionFinder:
         """(the hole for what the instruction means where the request says, the others of the same name)."""
         pixels = request.photo.overview.pixels
         shown = given is not None or bool(request.points)
-        grounded = self._grounded(pixels, instruction, sure=request.sure and not shown)
-        chosen, others = grounded.chosen, grounded.others
-        if shown:
-            inside = np.zeros(pixels.shape[:2], np.bool_) if given is None else given
-            chosen = [
+        inside = np.zeros(pixels.shape[:2], np.bool_) if given is None else given
+        chosen: list[Instance] = []
+        others: list[Instance] = []
+        for thing in instruction.things:
+            grounded = self._grounded(pixels, replace(thing, also=()), sure=request.sure and not shown)
+            kept = [
                 i
-                for i in chosen
-                if (i.mask & inside).sum() > 0.5 * i.mask.sum() or any(i.mask[y, x] for x, y in request.points)
+                for i in grounded.chosen
+                if not shown
+                or (i.mask & inside).sum() > 0.5 * i.mask.sum()
+                or any(i.mask[y, x] for x, y in request.points)
             ]
-            if not chosen:
-                raise ObjectNotFoundError(f"expected '{instruction.listed}' inside the given region, found none there")
+            if not kept:
+                raise ObjectNotFoundError(f"expected '{thing.phrase}' inside the given region, found none there")
+            chosen += kept
+            others += grounded.others
         hole = united([i.mask for i in chosen])
         overlay = all(thing.overlay is not None for thing in instruction.things)
         hole = grow_strokes(hole, pixels) if overlay else grow_mask(hole, pixels)

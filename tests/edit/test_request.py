@@ -138,14 +138,15 @@ def test_what_shall_appear_is_painted_into_what_is_shown(engine, scene, hole):
 
 
 class Doubtful(EmbeddedFinder):
-    """Finds anything on the left, with score .5."""
+    """Finds cups on the right and anything else on the left, with score .5."""
 
     def __init__(self) -> None:
         pass
 
     def named(self, image, phrase):
         mask = np.zeros(image.shape[:2], bool)
-        mask[10:20, 10:30] = True
+        mask[10:20, 10:30] = phrase != "cup"
+        mask[30:40, 50:60] = phrase == "cup"
         return [Instance(mask, 0.5)]
 
 
@@ -160,6 +161,8 @@ def test_what_may_be_something_else_is_asked_about():
     assert finder.find(to_inpaint("builtin", PHOTO, "remove the cat")).hole.any()
     shown = to_inpaint("builtin", PHOTO, "remove the cat", box=(5, 5, 40, 30), sure=True)
     assert finder.find(shown).hole.any()
+    with pytest.raises(ObjectNotFoundError, match="'cup' inside the given region"):
+        finder.find(to_inpaint("builtin", PHOTO, "remove the cat and the cup", box=(5, 5, 40, 30)))
 
 
 def test_the_command_line_lists_candidates_and_goes_on_with_yes(tmp_path, monkeypatch):
