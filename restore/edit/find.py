@@ -106,10 +106,11 @@ class RegionFinder:
         grounded = ground(pixels, instruction, self.finders)
         if sure and not grounded.sure and isinstance(self.finders.objects, EmbeddedFinder):  # others' scores are theirs
             best = grounded.candidates[0]
+            least = "" if len(grounded.chosen) == 1 else f", least of {len(grounded.chosen)}: {grounded.least:.2f}"
             raise UnsureError(
                 f"expected '{instruction.listed}' in the photo, not sure of what was found (best: score "
-                f"{best['score']:.2f} at {','.join(map(str, best['box']))}); look with `restore segment`, then add "
-                "--yes (Python: sure=False), or give a mask, box or point",
+                f"{best['score']:.2f} at {','.join(map(str, best['box']))}{least}); look with `restore segment`, "
+                "then add --yes (Python: sure=False), or give a mask, box or point",
                 grounded.candidates,
             )
         return grounded
