@@ -11,7 +11,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import Cancelled, InputError, ModelUnavailableError, ObjectNotFoundError, RestoreError
+from restore.errors import (
+    Cancelled,
+    InputError,
+    ModelUnavailableError,
+    ObjectNotFoundError,
+    RestoreError,
+    UnsureError,
+)
 
 if TYPE_CHECKING:
     from restore.api import (
@@ -48,6 +55,7 @@ __all__ = [
     "RankResult",
     "RestoreError",
     "Segmentation",
+    "UnsureError",
     "assess",
     "compare",
     "enhance",

@@ -80,7 +80,7 @@ class Engine:
 
     @cached_property
     def _grounder(self) -> Grounder:
-        return Grounder(load_weights("grounder"), self._lite0, self.device)
+        return Grounder(load_weights("grounder"), self._lite0, self.device, load_weights("instances"))
 
     @cached_property
     def _finder(self) -> RegionFinder:
@@ -138,6 +138,7 @@ class Engine:
         steps: int | None = None,
         shape_precision: float | None = None,
         draft: bool = False,
+        sure: bool = False,
         on_pass: OnPass | None = None,
         on_step: OnStep | None = None,
     ) -> InpaintResult:
@@ -149,7 +150,9 @@ class Engine:
         what is added goes into the mask or box, or beside what the prompt names (restore/grounding/placement.py).
         Model "instruct" needs no mask: its network finds what the prompt means and removes it.
         image: path, Pillow image or uint8/uint16 array (H, W[, C]); never modified. mask: same size,
-        non-zero = repaint. With words and a mask, box or point, what they name is looked for inside or at it.
+        non-zero = repaint. With a mask, box or point, what a command ("remove the cat") names is looked for inside or
+        at it, and words without a verb ("a red ball") tell what shall appear there.
+        sure: refuse (UnsureError, which lists the candidates) what may be something else than the words name.
         draft: an instant preview by the embedded draft network, whatever the model; passes and candidates are then 1.
         `on_pass(record)` and `on_step(done, total)` may return False to stop. Raises InputError,
         ObjectNotFoundError, ModelUnavailableError, Cancelled.
@@ -157,7 +160,7 @@ class Engine:
         settings = self.settings.updated(
             seed=seed, passes=passes, par=par, candidates=candidates, steps=steps, shape_precision=shape_precision
         )
-        request = to_inpaint(settings.model, any_photo_of(image), prompt, mask, box, point, find, like=image)
+        request = to_inpaint(settings.model, any_photo_of(image), prompt, mask, box, point, find, like=image, sure=sure)
         return self.inpainted(request, settings, draft=draft, on_pass=on_pass, on_step=on_step)
 
     def inpainted(

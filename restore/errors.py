@@ -3,6 +3,7 @@
     RestoreError                exit code
     ├── InputError              2    bad usage, unreadable or mismatched input
     ├── ObjectNotFoundError     3    the named object is not in the photo
+    │   └── UnsureError         3    what was found may be something else
     ├── ModelUnavailableError   4    a model is not on this machine
     └── Cancelled               130  the caller asked to stop
 
@@ -31,6 +32,15 @@ class ObjectNotFoundError(RestoreError):
     """The photo does not seem to hold the object that the instruction names."""
 
     exit_code = 3
+
+
+class UnsureError(ObjectNotFoundError):
+    """What was found may not be what the instruction names; `candidates`: each one's score, box (x, y, w, h) and
+    whether it was chosen, best first."""
+
+    def __init__(self, message: str, candidates: list[dict[str, Any]]) -> None:
+        super().__init__(message)
+        self.candidates = candidates
 
 
 class ModelUnavailableError(RestoreError):

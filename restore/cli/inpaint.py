@@ -13,6 +13,7 @@ import click
 
 from restore.cli.options import setting
 from restore.cli.pipes import Goal, goal_of, read_any, stream_options
+from restore.errors import UnsureError
 from restore.settings import DEVICES
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--shape-precision", type=float, help="Of an added object: 0 follows the mask exactly, 1 stands within its box."
 )
+@click.option("--yes", is_flag=True, help="Go on where it is not sure that what was found is what the words name.")
 @click.option("--draft", is_flag=True, help="An instant preview: one quick, soft guess.")
 @run_options
 def inpaint(
@@ -76,13 +78,15 @@ def inpaint(
     mask: tuple[str, ...],
     box: tuple[str, ...],
     point: tuple[str, ...],
+    yes: bool,
     draft: bool,
     **options: Any,
 ) -> None:
     """Remove an object from IMAGE by words, mask, box or point; replace or add one by words.
 
-    --prompt, --find, --mask, --box and --point may be repeated: their regions are united. With words, masks, boxes and
-    points say where to look.
+    --prompt, --find, --mask, --box and --point may be repeated: their regions are united. With a command
+    ("remove the cat") masks, boxes and points say where to look; words without a verb ("a red ball") tell what shall
+    appear there.
 
     \b
     restore inpaint photo.jpg --prompt "remove the cat"
@@ -103,7 +107,7 @@ def inpaint(
     boxes, points = [parse_box(text) for text in box], [parse_point(text) for text in point]
 
     def asked(model: str, photo: AnyPhoto) -> Request:
-        return to_inpaint(model, photo, prompt, mask, boxes, points, find, like=photo)
+        return to_inpaint(model, photo, prompt, mask, boxes, points, find, like=photo, sure=not yes)
 
     _run(image, asked, lambda engine: partial(engine.inpainted, draft=draft), options)
 
@@ -161,7 +165,12 @@ def _run(
             bar.total = total
             bar.update(done - bar.n)
 
-        result = method(engine)(request, on_step=on_step)
+        try:
+            result = method(engine)(request, on_step=on_step)
+        except UnsureError as error:
+            if options["as_json"]:
+                click.echo(json.dumps({"output": None, "candidates": error.candidates}))
+            raise
     _write(result, goal, options)
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from restore.edit.area import Image, Mask, reduced
 from restore.edit.request import Part, Request, Shown, united
-from restore.errors import InputError, ObjectNotFoundError
+from restore.errors import InputError, ObjectNotFoundError, UnsureError
 from restore.grounding.finder import EmbeddedFinder
-from restore.grounding.ground import Finders, ground
+from restore.grounding.ground import Finders, Grounded, ground
 from restore.grounding.grounder import Grounder, Instance
 from restore.grounding.instruction import Instruction
 from restore.grounding.placement import room
@@ -96,10 +96,24 @@ class RegionFinder:
 
         Raises InputError, ObjectNotFoundError, ModelUnavailableError.
         """
-        grounded = ground(pixels, instruction, self.finders)
+        grounded = self._grounded(pixels, instruction)
         if instruction.action == "keep":
             return [Instance(grounded.mask, grounded.score)], []
         return grounded.chosen, grounded.others
+
+    def _grounded(self, pixels: Image, instruction: Instruction, *, sure: bool = False) -> Grounded:
+        """What the instruction means; raises UnsureError where that must be `sure` and is not."""
+        grounded = ground(pixels, instruction, self.finders)
+        if sure and not grounded.sure and isinstance(self.finders.objects, EmbeddedFinder):  # others' scores are theirs
+            best = grounded.candidates[0]
+            least = "" if len(grounded.chosen) == 1 else f", least of {len(grounded.chosen)}: {grounded.least:.2f}"
+            raise UnsureError(
+                f"expected '{instruction.listed}' in the photo, not sure of what was found (best: score "
+                f"{best['score']:.2f} at {','.join(map(str, best['box']))}{least}); look with `restore segment`, "
+                "then add --yes (Python: sure=False), or give a mask, box or point",
+                grounded.candidates,
+            )
+        return grounded
 
     def find(self, request: Request, *, copies: bool = True) -> Region:
         """`copies`: whether this fill copies from the photo; see the class. Raises InputError, ObjectNotFoundError.
@@ -109,22 +123,23 @@ class RegionFinder:
         photo, given = request.photo, request.given
         barred: Mask | None = None
         found: list[tuple[str, str | None, Mask]] = []
-        if request.said and request.said[0].instruction.action == "add":
+        if request.searched and request.said[0].instruction.action == "add":
             (said,) = request.said
             source = said.source if given is None else request.shown[0].source
-            found.append((source, said.text, self._room(photo.overview.pixels, said.instruction, given)))
-        elif request.said:
+            found.append((source, said.text, self._room(request, said.instruction, given)))
+        elif request.searched:
             for said in request.said:
                 hole, others = self._meant(request, said.instruction, given)
                 found.append((said.source, said.text, hole))
                 barred = others if barred is None else barred | others
         else:
-            found += [(shown.source, None, shown.mask) for shown in request.shown]
+            text = request.said[0].text if request.said else None
+            found += [(shown.source, text, shown.mask) for shown in request.shown]
             if given is not None:
                 warn_of_most(given)
             for point in request.points:
                 pixels = photo.overview.pixels
-                found.append(("point", None, grow_mask(self.finders.objects.at(pixels, point).mask, pixels)))
+                found.append(("point", text, grow_mask(self.finders.objects.at(pixels, point).mask, pixels)))
         hole = check_mask(united([mask for *_, mask in found]), photo.size)
         parts = tuple(part_of(source, text, mask) for source, text, mask in found)
         if barred is not None:
@@ -137,22 +152,29 @@ class RegionFinder:
     def _meant(self, request: Request, instruction: Instruction, given: Mask | None) -> tuple[Mask, Mask]:
         """(the hole for what the instruction means where the request says, the others of the same name)."""
         pixels = request.photo.overview.pixels
-        chosen, others = self.ground(pixels, instruction)
-        if given is not None or request.points:
-            inside = np.zeros(pixels.shape[:2], np.bool_) if given is None else given
-            chosen = [
+        shown = given is not None or bool(request.points)
+        inside = np.zeros(pixels.shape[:2], np.bool_) if given is None else given
+        chosen: list[Instance] = []
+        others: list[Instance] = []
+        for thing in instruction.things:
+            grounded = self._grounded(pixels, replace(thing, also=()), sure=request.sure and not shown)
+            kept = [
                 i
-                for i in chosen
-                if (i.mask & inside).sum() > 0.5 * i.mask.sum() or any(i.mask[y, x] for x, y in request.points)
+                for i in grounded.chosen
+                if not shown
+                or (i.mask & inside).sum() > 0.5 * i.mask.sum()
+                or any(i.mask[y, x] for x, y in request.points)
             ]
-            if not chosen:
-                raise ObjectNotFoundError(f"expected '{instruction.object}' inside the given region, found none there")
+            if not kept:
+                raise ObjectNotFoundError(f"expected '{thing.phrase}' inside the given region, found none there")
+            chosen += kept
+            others += grounded.others
         hole = united([i.mask for i in chosen])
         overlay = all(thing.overlay is not None for thing in instruction.things)
         hole = grow_strokes(hole, pixels) if overlay else grow_mask(hole, pixels)
         return hole, united([np.zeros_like(hole), *(i.mask for i in others)])
 
-    def _room(self, pixels: Image, instruction: Instruction, given: Mask | None) -> Mask:
+    def _room(self, request: Request, instruction: Instruction, given: Mask | None) -> Mask:
         """Where a new thing goes: the given mask or box, else beside what the instruction names."""
         if given is not None:
             return given
@@ -161,7 +183,8 @@ class RegionFinder:
                 f"expected where to add {instruction.subject}, got neither mask nor box nor a thing to put it at; "
                 'give one, or say for example "add a hat on the man"'
             )
-        target, _ = self.ground(pixels, instruction.relation.target)
+        pixels = request.photo.overview.pixels
+        target = self._grounded(pixels, instruction.relation.target, sure=request.sure).chosen
         size = pixels.shape[1], pixels.shape[0]
         box = room(instruction.relation.kind, mask_box(np.any([i.mask for i in target], axis=0)), size)
         return box_mask(box, size)
@@ -195,21 +218,22 @@ def find_region(find: Find, request: Request) -> Region:
     Found by words or a click it is as precise as a photo of `limits.OVERVIEW_SIDE` shows it.
     """
     photo, given = request.photo, request.given
-    if isinstance(photo, Photo) or not (request.said or request.points):
+    if isinstance(photo, Photo) or not (request.searched or request.points):
         return find(request)
     small = photo.overview
-    shown = () if given is None or not request.said else (Shown("mask", shrunk(given, small.pixels.shape[:2])),)
+    shown = () if given is None or not request.searched else (Shown("mask", shrunk(given, small.pixels.shape[:2])),)
     points = tuple((x * small.size[0] // photo.size[0], y * small.size[1] // photo.size[1]) for x, y in request.points)
     region = find(replace(request, photo=small, shown=shown, points=points))
     parts = tuple(_scaled(part, small.size, photo.size) for part in region.parts)
-    if given is not None and _placed(region):
+    if given is not None and request.searched and _placed(region):
         return replace(region, hole=given, parts=parts)
     hole = _lifted(region.hole, photo.size)
-    if given is not None and request.said:
+    if given is not None and request.searched:
         hole &= given
     elif given is not None:
         hole |= given
-        parts = (*(part_of(one.source, None, one.mask) for one in request.shown), *parts)
+        text = request.said[0].text if request.said else None
+        parts = (*(part_of(one.source, text, one.mask) for one in request.shown), *parts)
     barred = None if region.barred is None else _lifted(region.barred, photo.size)
     return replace(region, hole=check_mask(hole, photo.size), parts=parts, barred=barred)
 

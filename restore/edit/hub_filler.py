@@ -32,21 +32,27 @@ class Words:
 def words_for(instruction: Instruction | None, *, edits: bool) -> Words:
     """A prompt of what shall be seen, or, where the model `edits`, the instruction itself.
 
-    Removing is asking for background, with the object's name as the negative prompt.
+    Removing is asking for background, with the names of the objects as the negative prompt. A description is passed on
+    as it is.
     """
     if instruction is None:
         return Words("remove the object" if edits else BACKGROUND, UNWANTED)
+    names = list(dict.fromkeys(thing.phrase for thing in instruction.things))
     if instruction.subject is None:
-        return Words(f"remove the {instruction.phrase}" if edits else BACKGROUND, f"{instruction.phrase}, {UNWANTED}")
+        removal = "remove " + " and ".join(f"the {name}" for name in names)
+        return Words(removal if edits else BACKGROUND, ", ".join([*names, UNWANTED]))
+    if instruction.described:
+        return Words(instruction.subject, "")
     if instruction.action == "add":
         where = ""
         if instruction.relation is not None:
             kind, target = instruction.relation.kind, instruction.relation.target
             where = f" {BETWEEN.get(kind, kind)} the {target.phrase}"
         return Words(f"add {instruction.subject}{where}" if edits else f"{instruction.subject}{where}", "")
-    new = f"replace the {instruction.phrase} with {instruction.subject}" if edits else instruction.subject
-    kept = set(instruction.object.split()) & set(instruction.subject.split())  # "the car with a red car"
-    return Words(new, "" if kept else instruction.phrase)
+    old = " and ".join(f"the {name}" for name in names)
+    new = f"replace {old} with {instruction.subject}" if edits else instruction.subject
+    spoken = set(instruction.subject.split())  # "the car with a red car"
+    return Words(new, ", ".join(t.phrase for t in instruction.things if not spoken & set(t.object.split())))
 
 
 class PainterFiller:

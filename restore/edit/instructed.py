@@ -47,7 +47,7 @@ class Instructor:
         hole = change if within is None else change & within
         if not hole.any():
             raise ObjectNotFoundError(
-                f"expected '{instruction.phrase}' in the photo, but model 'instruct' changes nothing for it; "
+                f"expected '{instruction.listed}' in the photo, but model 'instruct' changes nothing for it; "
                 "say it differently, or use --model builtin"
             )
         check_mask(hole, photo.size)
@@ -87,7 +87,7 @@ class ShapeFiller:
         if instruction is None or instruction.subject is None:
             raise InputError("expected an instruction to add or replace something, got none; say what to paint")
         background = area.image
-        if instruction.action == "replace":
+        if instruction.action == "replace" or instruction.described:
             alone = replace(order, settings=settings.updated(candidates=1), on_candidate=None)
             background = self.base.fill(area, area.hole, alone)[0].image
         candidates = []

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.errors import InputError
-from restore.grounding.grammar import parse
-from restore.grounding.meaning import OVERLAY_KINDS, Instruction, Overlay
+from restore.grounding.grammar import parse, parse_shown
+from restore.grounding.meaning import OVERLAY_KINDS, Describe, Instruction, Overlay
 from restore.grounding.painting import paintable
 from restore.hub.cache import FILES, described
 from restore.images.geometry import Box
@@ -61,7 +61,7 @@ class Part:
 class Request:
     """photo: what to repaint; said: words, which are looked for inside what is shown and at the points where there are
     any; without words these are meant themselves, points (x, y) as the objects there. like: what the user gave as a
-    photo, the result will be of its kind.
+    photo, the result will be of its kind. sure: whether to refuse what the words may not mean.
     """
 
     photo: AnyPhoto
@@ -69,6 +69,12 @@ class Request:
     shown: tuple[Shown, ...] = ()
     points: tuple[tuple[int, int], ...] = ()
     like: Any = None
+    sure: bool = False
+
+    @property
+    def searched(self) -> bool:
+        """Whether words have to be looked up; a description tells what shall appear, not where."""
+        return any(not said.instruction.described for said in self.said)
 
     @property
     def instruction(self) -> Instruction | None:
@@ -94,14 +100,16 @@ def to_inpaint(
     find: Several = None,
     *,
     like: Any = None,
+    sure: bool = False,
 ) -> Request:
-    """Remove, replace or add what the words say, or what masks, boxes and points show; `find` names overlays. Raises
-    InputError for what cannot be, or not by `model`."""
+    """Remove, replace or add what the words say, or what masks, boxes and points show; `find` names overlays. With one
+    of these a prompt without a verb tells what shall appear there. Raises InputError for what cannot be, or not by
+    `model`."""
     masks: list[AnyMask] = _each(mask)
     boxes, points = _rows(box), _rows(point)
     if not (prompt or find or masks or boxes or points):
         raise InputError("expected a prompt, find, mask, box or point that says what to remove, got none")
-    said = words_of(prompt, find)
+    said = words_of(prompt, find, shown=bool(masks or boxes or points))
     for words in said:
         check_instruction(model, words.instruction)
     if model == "instruct" and (points or len(said) != 1 or said[0].source != "prompt"):
@@ -113,7 +121,7 @@ def to_inpaint(
         )
     shown = [Shown("mask", load_mask(one, photo.size)) for one in masks]
     shown += [Shown("box", box_mask(one, photo.size)) for one in boxes]
-    return Request(photo, said, tuple(shown), tuple(check_point(one, photo.size) for one in points), like)
+    return Request(photo, said, tuple(shown), tuple(check_point(one, photo.size) for one in points), like, sure)
 
 
 def to_refine(photo: AnyPhoto, mask: AnyMask = None, *, like: Any = None) -> Request:
@@ -124,12 +132,23 @@ def to_refine(photo: AnyPhoto, mask: AnyMask = None, *, like: Any = None) -> Req
     return Request(photo, shown=shown, like=like)
 
 
-def words_of(prompt: Several = None, find: Several = None) -> tuple[Said, ...]:
-    """Prompts and kinds of overlays as they are understood. Raises InputError for what cannot be read."""
-    said = [Said("prompt", text, parse(text)) for text in _each(prompt)]
+def words_of(prompt: Several = None, find: Several = None, *, shown: bool = False) -> tuple[Said, ...]:
+    """Prompts, said with something `shown` or without, and kinds of overlays as they are understood. Raises InputError
+    for what cannot be read."""
+    read = _read_shown if shown else parse
+    said = [Said("prompt", text, read(text)) for text in _each(prompt)]
+    said += [Said("find", kind, _overlay(kind)) for kind in dict.fromkeys(_each(find))]
     if len(said) > 1 and (other := next((words.text for words in said if words.instruction.action != "remove"), None)):
         raise InputError(f"expected several prompts to remove something each, got '{other}'; say it alone")
-    return (*said, *(Said("find", kind, _overlay(kind)) for kind in dict.fromkeys(_each(find))))
+    return tuple(said)
+
+
+def _read_shown(text: str) -> Instruction:
+    """A command, or what shall appear as an instruction to add it."""
+    told = parse_shown(text)
+    if isinstance(told, Describe):
+        return Instruction("add", told.text, subject=told.text, described=True)
+    return told
 
 
 def check_instruction(model: str, instruction: Instruction | None) -> None:
@@ -138,13 +157,19 @@ def check_instruction(model: str, instruction: Instruction | None) -> None:
         return
     if instruction.action == "keep":
         raise InputError(
-            f"expected something to remove, got all but '{instruction.phrase}': that is too much to make up; "
+            f"expected something to remove, got all but '{instruction.listed}': that is too much to make up; "
             "`restore segment` gives the mask of it"
         )
     if instruction.subject is None:
         return
     if model == "builtin":
-        paintable(instruction.subject)
+        try:
+            paintable(instruction.subject)
+        except InputError as error:
+            if not instruction.described:
+                raise
+            hint = f'say "remove …" where it shall go ({instruction.subject!r} with a region tells what shall appear)'
+            raise InputError(f"{error}; {hint}") from None
     elif _wordless(model):
         raise InputError(
             f"expected an instruction to remove something, got one to {instruction.action}: model '{model}' fills from "

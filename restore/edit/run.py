@@ -67,8 +67,7 @@ class Run:
                 return finders.objects.named(image, subject)
             return [instance for thing in things for instance in named(image, thing, finders)]
 
-        name = subject or " and ".join(dict.fromkeys(thing.phrase for thing in things))
-        return outcome, presence(look, outcome.areas, name, wanted=self.region.painted)
+        return outcome, presence(look, outcome.areas, subject or said.listed, wanted=self.region.painted)
 
     def without(self, areas: list[Area], told: Presence) -> Region:
         """The region for the next attempt: what was found again was copied or proposed, neither shall happen twice."""

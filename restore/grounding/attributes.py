@@ -1,7 +1,7 @@
 """What a thing looks like: its colours by the eleven basic colour terms, and its size beside others.
 
 Terms: Berlin & Kay, "Basic Color Terms", 1969. Each is a range of CIELAB (D65); the ranges overlap, since one fur is
-brown to one and orange to another. They were fitted to 77 objects labelled by eye (benchmarks/colours.py says how often
+brown to one and orange to another. They were fitted to 83 objects labelled by eye (benchmarks/colours.py says how often
 they are right on others).
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from restore.grounding.overlays import OverlayFinder
 from restore.grounding.selection import Candidate, select
 from restore.grounding.words import OPINIONS
 
+SURE = 0.8  # score from which what was found need not be asked about (benchmarks/README.md: how often it is wrong)
 WITHIN = 0.5  # share of some text that must lie on a thing to be its text
 
 
@@ -31,11 +33,12 @@ class Finders:
 @dataclass(frozen=True)
 class Grounded:
     """What an instruction means in a photo: the chosen instances, best first and not empty, and the others of the same
-    names."""
+    names; least: score of the least certain chosen one that is an object, not an overlay."""
 
     instruction: Instruction
     chosen: list[Instance]
     others: list[Instance]
+    least: float = 1.0
 
     @property
     def mask(self) -> Mask:
@@ -47,6 +50,19 @@ class Grounded:
     def score(self) -> float:
         """Of the least certain chosen instance, in [0, 1]."""
         return min(i.score for i in self.chosen)
+
+    @property
+    def sure(self) -> bool:
+        """Whether to go on without asking. What is laid over a photo is named by how it looks: that is not asked."""
+        return self.least >= SURE
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """Everything of these names, for a report: score, box x, y, w, h, and whether it was chosen; best first."""
+        told = [
+            (i, any(i is c for c in self.chosen)) for i in sorted([*self.chosen, *self.others], key=lambda i: -i.score)
+        ]
+        return [{"score": round(i.score, 4), "box": list(_box(i).box), "chosen": chosen} for i, chosen in told]
 
 
 def ground(image: Image, instruction: Instruction, finders: Finders) -> Grounded:
@@ -61,6 +77,7 @@ def ground(image: Image, instruction: Instruction, finders: Finders) -> Grounded
         raise InputError(f"expected an object that is in the photo, got '{instruction.subject}', which is to be added")
     chosen: list[Instance] = []
     others: list[Instance] = []
+    least = 1.0
     for thing in instruction.things:
         found = named(image, thing, finders)
         size = image.shape[1], image.shape[0]
@@ -76,8 +93,10 @@ def ground(image: Image, instruction: Instruction, finders: Finders) -> Grounded
         if not keep:
             raise ObjectNotFoundError(_missing(image, thing, found, finders))
         chosen += [found[i] for i in keep]
+        if thing.overlay is None:
+            least = min([least, *(found[i].score for i in keep)])
         others += [instance for i, instance in enumerate(found) if i not in keep]
-    return Grounded(instruction, chosen, others)
+    return Grounded(instruction, chosen, others, least)
 
 
 def united(masks: Sequence[Mask]) -> Mask:

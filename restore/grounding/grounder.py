@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.features.lite0 import Lite0
+from restore.grounding.instances import DOUBT, Details
 from restore.grounding.segmenter import Encoding, Segmenter, click_map
 from restore.images.geometry import fitted
 
@@ -50,10 +51,45 @@ class Looks:
     features: tuple[Encoding, ...]  # `small` first
 
 
-class Grounder:
-    """The embedded grounder. Images are (H, W, 3) uint8 RGB."""
+@dataclass(frozen=True)
+class Closer:
+    """A second look at a part of a photo: its box x, y, w, h, the size (h, w) it was looked at, and what was seen."""
 
-    def __init__(self, weights: dict[str, Tensor], lite0: Lite0, device: torch.device) -> None:
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+    features: Encoding
+
+    def cells(self, mask: Mask, stride: int) -> NDArray[np.float32]:
+        """Share of each cell at `stride` that is of the photo's mask (H, W)."""
+        x, y, w, h = self.box
+        small = cv2.resize(mask[y : y + h, x : x + w].astype(np.float32), self.size[::-1], interpolation=cv2.INTER_AREA)
+        rows, columns = (n * 16 // stride for n in self.features.stride16.shape[-2:])
+        padded = np.zeros((rows * stride, columns * stride), np.float32)
+        padded[: small.shape[0], : small.shape[1]] = small
+        return padded.reshape(rows, stride, columns, stride).mean((1, 3)).astype(np.float32)
+
+    def spread(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A map at stride 16 at the size of the box (h, w)."""
+        rows, columns = cells.shape
+        large = cv2.resize(cells, (columns * 16, rows * 16), interpolation=cv2.INTER_LINEAR)
+        large = large[: self.size[0], : self.size[1]]
+        return np.asarray(cv2.resize(large, self.box[2:], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+class Grounder:
+    """The embedded grounder. Images are (H, W, 3) uint8 RGB.
+
+    details: the networks that part touching things and know the commonest kinds; without them a group is one thing.
+    """
+
+    def __init__(
+        self,
+        weights: dict[str, Tensor],
+        lite0: Lite0,
+        device: torch.device,
+        details: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.details = Details(details, device) if details is not None else None
         net = Segmenter(lite0)
         net.load_state_dict(weights | {f"lite0.{k}": v for k, v in lite0.state_dict().items()})
         self.net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -84,19 +120,40 @@ class Grounder:
         if presence < FOUND:
             return []
         image, coarse = looks.image, presence * self._probability(looks, prompt, person)
-        parts = []
+        found: list[Instance] = []
         for part in _components(coarse > REACH, LEAST_AREA):
             core = part & (coarse > CORE)
             if not core.any() or (within is not None and (part & within).sum() < 0.5 * part.sum()):
                 continue
-            probability = self._zoom(image, part, classes, person, coarse) if closely else coarse * part
-            parts.append((probability, float(np.sort(probability[core])[-max(1, core.sum() // 2) :].mean())))
-        instances: list[Instance] = []
-        for probability, score in parts:
+            probability, closer = coarse * part, None
+            if closely:
+                probability, closer = self._zoom(image, part, classes, person, coarse)
+            score = _typical(probability[core])
             mask = _outline(image, probability)
-            if score >= FOUND and mask.any() and not any(_same(mask, other.mask) for other in instances):
-                instances.append(Instance(mask, score))
-        return sorted(instances, key=lambda i: -i.score)
+            if score < FOUND or not mask.any():
+                continue
+            found += [Instance(mask, score)] if closer is None else self._details(mask, score, closer, classes)
+        instances: list[Instance] = []
+        for instance in sorted(found, key=lambda i: -i.score):
+            if instance.score >= FOUND and not any(_same(instance.mask, other.mask) for other in instances):
+                instances.append(instance)
+        return instances
+
+    def _details(self, mask: Mask, score: float, closer: Closer, classes: tuple[int, ...]) -> list[Instance]:
+        """The things in a mask, as likely as their kind is: that is told of the whole, a part shows too little."""
+        if self.details is None:
+            return [Instance(mask, score)]
+        score *= min(1.0, self.details.belief(closer.features, closer.cells(mask, 32), classes) / DOUBT)
+        if score < FOUND:
+            return []
+        distances = self.details.parts(closer.features, closer.cells(mask, 16), classes)
+        masks = [mask]
+        if distances:
+            x, y, w, h = closer.box
+            owner = np.full(mask.shape, -1)
+            owner[y : y + h, x : x + w] = np.stack([closer.spread(d) for d in distances]).argmin(0)
+            masks = [mask & (owner == k) for k in range(len(distances))]
+        return [Instance(m, score) for m in masks if m.any()]
 
     def at(self, image: Image, point: tuple[int, int]) -> Instance:
         """The object under a click at pixel x, y."""
@@ -138,18 +195,26 @@ class Grounder:
         logits = self._decode(looks.features[0], prompt, False)
         return _unfit(logits[person], looks.small, looks.image.shape)
 
-    def _zoom(self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: Map) -> Map:
-        """Coarse probability averaged with a second look at the part's surroundings."""
-        x, y, w, h = self._crop_box(part, image.shape)
+    def _zoom(
+        self, image: Image, part: Mask, classes: tuple[int, ...], person: bool, coarse: Map
+    ) -> tuple[Map, Closer]:
+        """Coarse probability averaged with a second look at the part's surroundings, and that look."""
+        closer = self.closer(image, part, classify=not person)
+        x, y, w, h = closer.box
         out = np.zeros_like(coarse)
         crop = np.ascontiguousarray(image[y : y + h, x : x + w])
-        small, _ = _fit(crop, ZOOM_SIDE)
-        looks = Looks(crop, small, (self._encode(small, classify=not person),))
+        looks = Looks(crop, _fit(crop, ZOOM_SIDE)[0], (closer.features,))
         prompt, presence = self._prompt(looks, classes, person)
         fine = presence * self._probability(looks, prompt, person)
         near = cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(2, max(w, h) // 16))
         out[y : y + h, x : x + w] = (coarse[y : y + h, x : x + w] + fine) / 2
-        return out * near
+        return out * near, closer
+
+    def closer(self, image: Image, part: Mask, *, classify: bool = False) -> Closer:
+        """A second look at a part (H, W) of a photo and at its surroundings."""
+        x, y, w, h = box = self._crop_box(part, image.shape)
+        small, _ = _fit(np.ascontiguousarray(image[y : y + h, x : x + w]), ZOOM_SIDE)
+        return Closer(box, (small.shape[0], small.shape[1]), self._encode(small, classify=classify))
 
     @staticmethod
     def _crop_box(
@@ -196,6 +261,11 @@ def _components(mask: Mask, least: float) -> list[Mask]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     order = sorted(range(1, count), key=lambda i: -int(stats[i, cv2.CC_STAT_AREA]))
     return [labels == i for i in order if stats[i, cv2.CC_STAT_AREA] >= max(4, least * mask.size)]
+
+
+def _typical(probabilities: Map) -> float:
+    """Mean of the upper half."""
+    return float(np.sort(probabilities)[-max(1, probabilities.size // 2) :].mean())
 
 
 def _same(a: Mask, b: Mask) -> bool:

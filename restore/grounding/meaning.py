@@ -47,7 +47,8 @@ class Instruction:
     a `count` means exactly that many ("both cats": 2). `subject` is what shall appear, as it was said ("a red hat"):
     None for "remove" and "keep". "keep" means everything but the object. For "add" the object is the subject's noun,
     and the relation, if any, says beside what. `overlay`: the object is no thing but text, scratches, …. `also`:
-    further things of a list ("the dog and the toilet"), which the same is done to.
+    further things of a list ("the dog and the toilet"), which the same is done to. `described`: the subject tells what
+    shall appear in a region that was shown, and nothing else was said.
     """
 
     action: Action
@@ -60,6 +61,7 @@ class Instruction:
     subject: str | None = None
     overlay: Overlay | None = None
     also: tuple[Instruction, ...] = ()
+    described: bool = False
 
     @property
     def phrase(self) -> str:
@@ -70,6 +72,11 @@ class Instruction:
     def things(self) -> tuple[Instruction, ...]:
         """The things of the list, this one first."""
         return (self, *self.also)
+
+    @property
+    def listed(self) -> str:
+        """The phrases of all things: "dog and toilet"."""
+        return " and ".join(dict.fromkeys(thing.phrase for thing in self.things))
 
 
 @dataclass(frozen=True)

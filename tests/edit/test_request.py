@@ -18,8 +18,14 @@ from PIL import Image
 
 from restore.cli import main
 from restore.edit.choose import models_for
+from restore.edit.find import RegionFinder
+from restore.edit.hub_filler import Words, words_for
 from restore.edit.request import KINDS, to_inpaint, to_refine
-from restore.errors import InputError, ObjectNotFoundError
+from restore.errors import InputError, ObjectNotFoundError, UnsureError
+from restore.grounding.finder import EmbeddedFinder
+from restore.grounding.ground import Finders
+from restore.grounding.grounder import Instance
+from restore.grounding.meaning import Instruction
 from restore.images.photo import photo_from_array
 from restore.settings import Settings
 
@@ -60,13 +66,13 @@ def test_a_repaint_looks_at_its_words_mask_and_models_once(tmp_path: Path, monke
 
         monkeypatch.setattr(place, call)
 
-    for place in ("restore.edit.request.parse", "restore.edit.request.load_mask", "restore.edit.choose.models_for"):
-        counted(place)
+    for place in ("edit.request.parse_shown", "edit.request.load_mask", "edit.choose.models_for"):
+        counted(f"restore.{place}")
     arguments = ["inpaint", str(tmp_path / "photo.png"), "--mask", str(tmp_path / "mask.png"), "--prompt", "add a ball",
                  "--passes", "1", "--candidates", "1"]  # fmt: skip
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert sorted(calls) == ["load_mask", "models_for", "parse"]
+    assert sorted(calls) == ["load_mask", "models_for", "parse_shown"]
 
 
 def test_looking_for_models_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +112,72 @@ def test_one_and_a_sequence_of_one_are_the_same():
     assert len(to_inpaint("builtin", PHOTO, box=np.array([1, 2, 3, 4])).shown) == 1
     everything = to_inpaint("builtin", PHOTO, find="all").instruction
     assert everything.overlay.kinds == KINDS[:-1]
+
+
+def test_words_without_a_verb_tell_what_shall_appear_in_a_region():
+    for region in ({"box": (1, 1, 9, 9)}, {"mask": np.eye(48, 64, dtype=bool)}, {"point": (3, 3)}):
+        request = to_inpaint("builtin", PHOTO, "a red ball", **region)
+        assert request.instruction == Instruction("add", "a red ball", subject="a red ball", described=True)
+        assert not request.searched
+        assert to_inpaint("builtin", PHOTO, "remove the red ball", **region).searched
+        with pytest.raises(InputError, match=r"got 'car'.*say \"remove"):
+            to_inpaint("builtin", PHOTO, "the car", **region)
+    assert to_inpaint("builtin", PHOTO, "a red ball").instruction.action == "remove"
+    told = "un chat noir, photo réaliste"
+    request = to_inpaint("sd15-inpaint", PHOTO, told, box=(1, 1, 9, 9))
+    assert [words_for(request.instruction, edits=edits) for edits in (False, True)] == [Words(told, "")] * 2
+    with pytest.raises(InputError, match="say it alone"):
+        to_inpaint("builtin", PHOTO, "a red ball", find="text", box=(1, 1, 9, 9))
+
+
+def test_what_shall_appear_is_painted_into_what_is_shown(engine, scene, hole):
+    result = engine.inpaint(scene, prompt="a red ball", mask=hole, **FAST)
+    assert np.array_equal(result.mask, hole)
+    assert [(part.source, part.said) for part in result.parts] == [("mask", "a red ball")]
+    assert result.presence is None or result.presence.wanted
+
+
+class Doubtful(EmbeddedFinder):
+    """Finds cups on the right and anything else on the left, with score .5."""
+
+    def __init__(self) -> None:
+        pass
+
+    def named(self, image, phrase):
+        mask = np.zeros(image.shape[:2], bool)
+        mask[10:20, 10:30] = phrase != "cup"
+        mask[30:40, 50:60] = phrase == "cup"
+        return [Instance(mask, 0.5)]
+
+
+def test_what_may_be_something_else_is_asked_about():
+    finder = RegionFinder(None, Finders(Doubtful()), copies=False)
+    with pytest.raises(UnsureError, match=r"best: score 0.50 at 10,10,20,10\); look with `restore segment`") as told:
+        finder.find(to_inpaint("builtin", PHOTO, "remove the cat", sure=True))
+    assert told.value.exit_code == 3
+    assert told.value.candidates == [{"score": 0.5, "box": [10, 10, 20, 10], "chosen": True}]
+    with pytest.raises(UnsureError):
+        finder.find(to_inpaint("builtin", PHOTO, "add a dog on the cat", sure=True))
+    assert finder.find(to_inpaint("builtin", PHOTO, "remove the cat")).hole.any()
+    shown = to_inpaint("builtin", PHOTO, "remove the cat", box=(5, 5, 40, 30), sure=True)
+    assert finder.find(shown).hole.any()
+    with pytest.raises(ObjectNotFoundError, match="'cup' inside the given region"):
+        finder.find(to_inpaint("builtin", PHOTO, "remove the cat and the cup", box=(5, 5, 40, 30)))
+
+
+def test_the_command_line_lists_candidates_and_goes_on_with_yes(tmp_path, monkeypatch):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(make_scene(48, 64)).save(photo)
+    monkeypatch.setattr("restore.api.open_finder", lambda *_: Doubtful())
+    args = ["inpaint", str(photo), "--prompt", "remove the cat", "--json", "--passes", "1", "--candidates", "1"]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["candidates"][0]["score"] == 0.5
+    assert result.stderr.count("\n") == 1
+    assert "--yes" in result.stderr
+    assert not photo.with_name("photo.restored.png").exists()
+    result = CliRunner().invoke(main, [*args, "--yes"])
+    assert result.exit_code == 0, result.output
 
 
 def test_boxes_masks_and_points_are_united_and_listed(engine, scene, hole):

@@ -221,6 +221,8 @@ def test_of_an_edit_only_changed_pixels_of_the_hole_are_kept(caplog):
         ("remove the red hat", BACKGROUND, "red hat, object", "remove the red hat"),
         ("replace the cat with a dog", "a dog", "cat", "replace the cat with a dog"),
         ("turn the car into a red car", "a red car", "", "replace the car with a red car"),
+        ("remove the dog and the cup", BACKGROUND, "dog, cup, object", "remove the dog and the cup"),
+        ("replace the dog and the cup with a cup", "a cup", "dog", "replace the dog and the cup with a cup"),
         ("add a hat on the man", "a hat on the man", "", "add a hat on the man"),
         ("add a dog next to the bench", "a dog next to the bench", "", "add a dog next to the bench"),
     ],

@@ -47,7 +47,8 @@ def alike(a: str, b: str) -> bool:
 def say(name: str) -> str:
     """ "remove the [name]". Raises Rejected where that cannot be read back."""
     text = f"remove the {name}"
-    if (told := _read(text)) is None or told.phrase != name or told.quantity != "one" or told.selector or told.relation:
+    told = _read(text)
+    if told is None or told.also or told.phrase != name or told.quantity != "one" or told.selector or told.relation:
         raise Rejected("class name cannot be said")
     return text
 
@@ -72,7 +73,7 @@ def word_for(things: Sequence[Thing], index: int, size: Size, rng: np.random.Gen
 def means_only(text: str, things: Sequence[Thing], index: int, size: Size) -> bool:
     """Whether `text` clearly means thing `index`: it is chosen, and none of its kind comes close to be chosen."""
     told = _read(text)
-    if told is None or told.quantity != "one" or told.phrase != things[index].name:
+    if told is None or told.also or told.quantity != "one" or told.phrase != things[index].name:
         return False
     rivals = [i for i, thing in enumerate(things) if alike(thing.name, told.phrase)]
     found, related = [_candidate(things[i]) for i in rivals], None
