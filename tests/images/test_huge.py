@@ -180,7 +180,8 @@ def test_the_command_writes_over_its_own_input_and_reports(tmp_path: Path) -> No
     assert np.array_equal(load_photo(path).pixels, SCENE)
     result = CliRunner().invoke(main, [*command, "--overwrite"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["mask"] == {"source": "mask", "pixels": 600, "box": [80, 60, 30, 20]}
+    hole = {"source": "mask", "pixels": 600, "box": [80, 60, 30, 20]}
+    assert json.loads(result.stdout)["mask"] == hole | {"regions": [hole | {"said": None}]}
     changed = (load_photo(path).pixels != SCENE).any(-1)
     assert changed[60:80, 80:110].any()
     assert changed.sum() == changed[60:80, 80:110].sum()
