@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from restore.features.expectation import Expectation
-from restore.features.expectation_net import ExpectationNet, Said
+from restore.features.expectation_net import ExpectationNet, Expected
 from restore.features.lite0 import Lite0
 from restore.pipelines.diffusion.sampler import sample
 from restore.pipelines.fill.seams import close_seams, compose, shrink
@@ -229,7 +229,7 @@ class BuiltinPipeline:
         return next(self.net.parameters()).device
 
 
-def features_at(expected: Said, size: tuple[int, int]) -> Features:
+def features_at(expected: Expected, size: tuple[int, int]) -> Features:
     """What is expected, at the size (h, w) of a working crop; squared distances are means over taps."""
     scale = len(expected.features) ** -0.5
     offered, wanted = (

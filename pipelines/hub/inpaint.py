@@ -35,7 +35,7 @@ OnStep = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Sampling:
+class PainterOptions:
     """size: native side, pixels (0: from the model's config); the rest as diffusers names it."""
 
     size: int = 0
@@ -75,7 +75,7 @@ class HubPainter:
 
     speaks, square = True, False
 
-    def __init__(self, pipe: Any, sampling: Sampling, device: torch.device, name: str) -> None:
+    def __init__(self, pipe: Any, sampling: PainterOptions, device: torch.device, name: str) -> None:
         self.pipe, self.sampling, self.name = pipe, sampling, name
         pipe.set_progress_bar_config(disable=True)
         self.accepts = inspect.signature(type(pipe).__call__).parameters

@@ -97,12 +97,12 @@ def _judge_file(name: str) -> Path:
 def _open_painter(located: Located, device: torch.device) -> Filler:
     from restore.edit.hub_filler import PainterFiller
     from restore.pipelines.hub.file import FilePainter
-    from restore.pipelines.hub.inpaint import HubPainter, Sampling, open_pipeline
+    from restore.pipelines.hub.inpaint import HubPainter, PainterOptions, open_pipeline
     from restore.pipelines.hub.placement import dtype_for
 
     preset = located.preset
     if located.path.is_file():
         return PainterFiller(FilePainter(located.path, device, preset.size), preset.name)
     pipe = open_pipeline(located.path, preset.pipeline, dtype_for(preset.dtype, device), located.also)
-    sampling = Sampling(preset.size, preset.guidance, preset.strength, preset.image_guidance)
+    sampling = PainterOptions(preset.size, preset.guidance, preset.strength, preset.image_guidance)
     return PainterFiller(HubPainter(pipe, sampling, device, preset.name), preset.name)

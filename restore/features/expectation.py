@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore.features.expectation_net import TAPS, ExpectationNet, Said
+from restore.features.expectation_net import TAPS, ExpectationNet, Expected
 from restore.features.lite0 import unit
 
 SIDE = 256  # long side at which a window is looked at
@@ -36,7 +36,7 @@ class Expectation:
         """drafter: (image (h, w, 3) float32 in [0, 1], hole (h, w)) → the image with its hole drafted, and the draft's
         expected absolute error (h, w)."""
         self.net, self.drafter = net.eval(), drafter
-        self._kept: OrderedDict[bytes, Said] = OrderedDict()
+        self._kept: OrderedDict[bytes, Expected] = OrderedDict()
 
     @torch.inference_mode()
     def distance(self, image: Image, hole: Mask, features: list[Tensor] | None = None) -> NDArray[np.float32]:
@@ -59,7 +59,7 @@ class Expectation:
         return np.asarray(cv2.resize(mean_map, (width, height), interpolation=cv2.INTER_LINEAR) * hole, np.float32)
 
     @torch.inference_mode()
-    def expect(self, image: NDArray[np.float32], hole: Mask) -> Said:
+    def expect(self, image: NDArray[np.float32], hole: Mask) -> Expected:
         """image (H, W, 3) in [0, 1]. Depends on known pixels and hole only; the last few answers are remembered."""
         w, h = working_size(hole.shape)
         known = cv2.resize(image * ~hole[..., None], (w, h), interpolation=cv2.INTER_AREA)

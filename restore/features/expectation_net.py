@@ -19,7 +19,7 @@ BLOCKS = 6
 
 
 @dataclass(frozen=True)
-class Said:
+class Expected:
     """What the network says of N windows, per tap, finest first: expected unit features (N, C, h, w), their expected
     squared error (N, 1, h, w), the drafted photo's own unit features (N, C, h, w)."""
 
@@ -71,7 +71,7 @@ class ExpectationNet(nn.Module):
         """All tensors but the backbone's, which ships once."""
         return {key: value for key, value in self.state_dict().items() if not key.startswith("lite0.")}
 
-    def forward(self, drafted: Tensor, mask: Tensor, error: Tensor) -> Said:
+    def forward(self, drafted: Tensor, mask: Tensor, error: Tensor) -> Expected:
         *own, scene = self.features(drafted, (*TAPS, SCENE))
         f4, f8, f16 = own
         known = torch.cat([mask, error * mask], 1)
@@ -86,7 +86,7 @@ class ExpectationNet(nn.Module):
             change, off = out(F.relu(x)).split((f.shape[1], 1), 1)
             expected.append(f + change)
             errors.append(F.softplus(off))
-        return Said(expected, errors, own)
+        return Expected(expected, errors, own)
 
     @torch.no_grad()
     def features(self, image: Tensor, taps: tuple[int, ...] = TAPS) -> list[Tensor]:

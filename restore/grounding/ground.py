@@ -15,7 +15,7 @@ from restore.grounding.finder import ObjectFinder
 from restore.grounding.grounder import Image, Instance, Mask
 from restore.grounding.meaning import Instruction
 from restore.grounding.overlays import OverlayFinder
-from restore.grounding.selection import Candidate, select
+from restore.grounding.selection import Extent, select
 from restore.grounding.words import OPINIONS
 
 SURE = 0.8  # score from which what was found need not be asked about (benchmarks/README.md: how often it is wrong)
@@ -153,6 +153,6 @@ def _check_opinions(thing: Instruction, found: Sequence[Instance]) -> None:
         )
 
 
-def _box(instance: Instance) -> Candidate:
+def _box(instance: Instance) -> Extent:
     x, y, w, h = cv2.boundingRect(instance.mask.astype(np.uint8))
-    return Candidate((x, y, w, h), int(instance.mask.sum()), instance.score)
+    return Extent((x, y, w, h), int(instance.mask.sum()), instance.score)

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from restore.grounding.grammar import parse, parse_shown
 from restore.grounding.meaning import Describe, Instruction, Overlay, Relation, Selector
-from restore.grounding.selection import Candidate, select
+from restore.grounding.selection import Extent, select
 
 __all__ = [
-    "Candidate", "Describe", "Instruction", "Overlay", "Relation", "Selector", "parse", "parse_shown", "select",
+    "Describe",
+    "Extent",
+    "Instruction",
+    "Overlay",
+    "Relation",
+    "Selector",
+    "parse",
+    "parse_shown",
+    "select",
 ]  # fmt: skip

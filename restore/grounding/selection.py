@@ -17,7 +17,7 @@ SAME = 0.8  # boxes overlapping this much (IoU) are one object
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Extent:
     """A detected instance: box (x, y, width, height) and mask area in pixels, score in [0, 1]."""
 
     box: tuple[int, int, int, int]
@@ -35,10 +35,10 @@ class Candidate:
 
 
 def select(
-    instances: Sequence[Candidate],
+    instances: Sequence[Extent],
     instruction: Instruction,
     image_size: tuple[int, int],
-    related: Sequence[Candidate] | None = None,
+    related: Sequence[Extent] | None = None,
 ) -> list[int]:
     """Indices of the instances that the instruction means, best first; empty if none fits.
 
@@ -73,7 +73,7 @@ def select(
 
 
 def _at(
-    instances: Sequence[Candidate], chosen: list[int], selector: Selector, size: tuple[int, int], every: bool
+    instances: Sequence[Extent], chosen: list[int], selector: Selector, size: tuple[int, int], every: bool
 ) -> list[int]:
     for side in selector.where:
         if side in ("background", "foreground"):
@@ -94,7 +94,7 @@ def _at(
     return chosen[selector.rank - 1 :]
 
 
-def _offset(candidate: Candidate, side: Side | Order, size: tuple[int, int]) -> float:
+def _offset(candidate: Extent, side: Side | Order, size: tuple[int, int]) -> float:
     """Distance from a side of the image as a share of its extent; from the middle, twice that."""
     x, y = candidate.centre[0] / size[0], candidate.centre[1] / size[1]
     if side == "middle":
@@ -102,7 +102,7 @@ def _offset(candidate: Candidate, side: Side | Order, size: tuple[int, int]) -> 
     return {"left": x, "right": 1 - x, "top": y, "bottom": 1 - y}[side]
 
 
-def _by_depth(instances: Sequence[Candidate], chosen: list[int], size: tuple[int, int], side: Side) -> list[int]:
+def _by_depth(instances: Sequence[Extent], chosen: list[int], size: tuple[int, int], side: Side) -> list[int]:
     """Foreground: at least half the largest instance's area, if that is a subject; background: the others."""
     largest = max((instances[i].area for i in chosen), default=0)
     subject = largest >= SUBJECT_SHARE * size[0] * size[1]
@@ -111,7 +111,7 @@ def _by_depth(instances: Sequence[Candidate], chosen: list[int], size: tuple[int
 
 
 def _related(
-    instances: Sequence[Candidate], chosen: list[int], refs: Sequence[Candidate], instruction: Instruction
+    instances: Sequence[Extent], chosen: list[int], refs: Sequence[Extent], instruction: Instruction
 ) -> list[int]:
     """Instances standing in the relation to some reference, closest fit first."""
     if instruction.relation is None:
@@ -128,7 +128,7 @@ def _related(
     return found
 
 
-def _relate(a: Candidate, b: Candidate, kind: Relating) -> tuple[bool, float]:
+def _relate(a: Extent, b: Extent, kind: Relating) -> tuple[bool, float]:
     """Whether `a` stands in the relation to `b`, and how far from its ideal (smaller is better)."""
     (ax, ay), (bx, by) = a.centre, b.centre
     gap = _gap(a, b) / max((_side(a) + _side(b)) / 2, 1)
@@ -154,26 +154,26 @@ def _relate(a: Candidate, b: Candidate, kind: Relating) -> tuple[bool, float]:
     return gap < NEAR, gap
 
 
-def _side(c: Candidate) -> float:
+def _side(c: Extent) -> float:
     return math.sqrt(c.box[2] * c.box[3])
 
 
-def _gap(a: Candidate, b: Candidate) -> float:
+def _gap(a: Extent, b: Extent) -> float:
     """Distance between two boxes, 0 if they touch."""
     (ax, ay, aw, ah), (bx, by, bw, bh) = a.box, b.box
     return math.hypot(max(bx - ax - aw, ax - bx - bw, 0), max(by - ay - ah, ay - by - bh, 0))
 
 
-def _overlap(a: Candidate, b: Candidate) -> float:
+def _overlap(a: Extent, b: Extent) -> float:
     (ax, ay, aw, ah), (bx, by, bw, bh) = a.box, b.box
     return max(min(ax + aw, bx + bw) - max(ax, bx), 0) * max(min(ay + ah, by + bh) - max(ay, by), 0)
 
 
-def _share(a: Candidate, b: Candidate) -> float:
+def _share(a: Extent, b: Extent) -> float:
     """Share of `a`'s box inside `b`'s."""
     return _overlap(a, b) / max(a.box[2] * a.box[3], 1)
 
 
-def _iou(a: Candidate, b: Candidate) -> float:
+def _iou(a: Extent, b: Extent) -> float:
     both = _overlap(a, b)
     return both / max(a.box[2] * a.box[3] + b.box[2] * b.box[3] - both, 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from restore.features.expectation import Expectation
-from restore.features.expectation_net import TAPS, ExpectationNet, Said
+from restore.features.expectation_net import TAPS, ExpectationNet, Expected
 from restore.features.lite0 import Lite0, unit
 from restore.features.trunk import Trunk, rotary
 
@@ -47,12 +47,14 @@ def test_the_nearest_to_the_mean_is_nearest_on_average(expectation, lite0):
     truths = [unit(f) for f in lite0.features(tensors, TAPS)]
     mean = [t.mean(0, keepdim=True) for t in truths]
     variance = [(t - m).square().sum(1, keepdim=True).mean(0, keepdim=True) for t, m in zip(truths, mean, strict=True)]
-    found.expect = lambda image, hole: Said(mean, variance, mean)
+    found.expect = lambda image, hole: Expected(mean, variance, mean)
     fill = np.where(hole[..., None], photo_and_hole(8)[0], photo)
     said = found.distance(fill, hole)
     average = np.zeros(hole.shape)
     for i in range(3):
-        found.expect = lambda image, hole, i=i: Said([t[i : i + 1] for t in truths], [0 * v for v in variance], mean)
+        found.expect = lambda image, hole, i=i: Expected(
+            [t[i : i + 1] for t in truths], [0 * v for v in variance], mean
+        )
         average += found.distance(fill, hole) / 3
     assert np.allclose(said, average, atol=1e-5)
 

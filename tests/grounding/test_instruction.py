@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from restore.errors import InputError, ObjectNotFoundError
-from restore.grounding.instruction import Candidate, parse, select
+from restore.grounding.instruction import Extent, parse, select
 from restore.grounding.nouns import singulars
 
 SIZE = (1000, 800)
@@ -245,8 +245,8 @@ def test_singulars(plural: str, singular: str | None) -> None:
     assert singulars(plural)[:1] == ([singular] if singular else [])
 
 
-def candidate(x: int, y: int, w: int, h: int, score: float = 0.9) -> Candidate:
-    return Candidate((x, y, w, h), w * h, score)
+def candidate(x: int, y: int, w: int, h: int, score: float = 0.9) -> Extent:
+    return Extent((x, y, w, h), w * h, score)
 
 
 ROW = [candidate(x, 400, 80, 80, score) for x, score in ((700, 0.7), (100, 0.8), (400, 0.95), (900, 0.6))]

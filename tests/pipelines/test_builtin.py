@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore.features.expectation_net import Said
+from restore.features.expectation_net import Expected
 from restore.features.lite0 import trained_lite0
 from restore.pipelines.fill.builtin import BuiltinPipeline, Strategy, features_at
 from restore.pipelines.fill.shift_map import Features, ShiftMapOptions, offsets, solve
@@ -50,7 +50,7 @@ def test_a_label_that_brings_the_expected_features_is_found_costs_nothing_and_is
 def test_distances_of_features_are_means_over_taps():
     taps = [torch.randn(1, c, 8, 8, generator=torch.Generator().manual_seed(c)) for c in (3, 5)]
     others = [torch.randn(1, c, 8, 8, generator=torch.Generator().manual_seed(9 + c)) for c in (3, 5)]
-    found = features_at(Said(others, taps, taps), (8, 8))
+    found = features_at(Expected(others, taps, taps), (8, 8))
     squared = np.square(found.offered - found.wanted).sum(-1)
     mean = sum((a - b).square().sum(1)[0] for a, b in zip(taps, others, strict=True)) / 2
     assert np.allclose(squared, mean.numpy(), atol=1e-4)

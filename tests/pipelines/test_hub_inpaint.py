@@ -24,7 +24,7 @@ from restore.edit.fillers import Order
 from restore.edit.hub_filler import BACKGROUND, PainterFiller
 from restore.errors import Cancelled, ModelUnavailableError
 from restore.grounding.instruction import parse
-from restore.pipelines.hub.inpaint import HubPainter, Sampling, open_pipeline
+from restore.pipelines.hub.inpaint import HubPainter, PainterOptions, open_pipeline
 from restore.settings import Settings
 
 CPU = torch.device("cpu")
@@ -213,7 +213,7 @@ def test_another_scheduler_of_the_folder_is_used(hub, area, tmp_path):
     index["scheduler"] = ["diffusers", "DDPMScheduler"]
     (folder / "model_index.json").write_text(json.dumps(index))
     pipe = open_pipeline(folder)
-    painter = HubPainter(pipe, Sampling(SIZE), CPU, "ddpm")
+    painter = HubPainter(pipe, PainterOptions(SIZE), CPU, "ddpm")
     assert type(painter.pipe.scheduler) is DDPMScheduler
     (candidate,) = PainterFiller(painter, "ddpm").fill(area, area.hole, order())
     assert not np.array_equal(candidate.image, filler(hub["sd"]).fill(area, area.hole, order())[0].image)
@@ -226,7 +226,7 @@ def test_half_precision_and_a_bare_folder(hub, area):
     assert isinstance(one.painter, HubPainter)
     assert (one.painter.size, one.painter.multiple) == (32 * 2, 8)
     assert {p.dtype for p in one.painter.pipe.unet.parameters()} == {torch.float32}
-    painter = HubPainter(open_pipeline(folder, dtype=torch.bfloat16), Sampling(), CPU, "half")
+    painter = HubPainter(open_pipeline(folder, dtype=torch.bfloat16), PainterOptions(), CPU, "half")
     assert {p.dtype for p in painter.pipe.unet.parameters()} == {torch.bfloat16}
     (candidate,) = PainterFiller(painter, "half").fill(area, area.hole, order())
     assert np.array_equal(candidate.image[~area.hole], area.image[~area.hole])
@@ -238,7 +238,7 @@ def test_qwen_image_edit_in_memory(area, monkeypatch):
 
     real = module.calculate_dimensions
     monkeypatch.setattr(module, "calculate_dimensions", lambda area, ratio: real(SIZE * SIZE, ratio))
-    painter = HubPainter(tiny_hub.qwen_image_edit(), Sampling(SIZE, 4.0), CPU, "qwen")
+    painter = HubPainter(tiny_hub.qwen_image_edit(), PainterOptions(SIZE, 4.0), CPU, "qwen")
     assert (painter.edits, painter.negative, painter.true_guidance) == (True, True, True)
     first, second = PainterFiller(painter, "qwen").fill(area, area.hole, order(2))
     assert np.array_equal(first.image[~area.hole], area.image[~area.hole])
@@ -377,6 +377,6 @@ def test_half_precision_files_are_used_where_a_component_has_them(hub, area, tmp
     folder = tiny_hub.stable_diffusion(tmp_path / "mixed")
     file = folder / "unet" / "diffusion_pytorch_model.safetensors"
     file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    painter = HubPainter(open_pipeline(folder), Sampling(SIZE, 3.0), CPU, "mixed")
+    painter = HubPainter(open_pipeline(folder), PainterOptions(SIZE, 3.0), CPU, "mixed")
     (got,) = PainterFiller(painter, "mixed").fill(area, area.hole, order())
     assert np.array_equal(got.image, filler(hub["sd"]).fill(area, area.hole, order())[0].image)

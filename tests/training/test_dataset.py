@@ -21,7 +21,7 @@ from restore.api import Engine, Segmentation
 from restore.cli import main
 from restore.errors import InputError, ObjectNotFoundError
 from restore.grounding.grounder import Instance
-from restore.grounding.instruction import Candidate, parse, select
+from restore.grounding.instruction import Extent, parse, select
 from restore.images.geometry import mask_box
 from restore.training.data.shards import Triplet, read_shards
 from restore.training.dataset.annotation_json import _run_lengths
@@ -286,8 +286,8 @@ def test_an_instruction_read_back_chooses_exactly_its_thing(boxes, seed):
         same = [i for i, t in enumerate(things) if t.name == told.phrase]
         related = None
         if told.relation:
-            related = [Candidate(t.box, t.area, 0.5) for t in things if t.name == told.relation.target.phrase]
-        chosen = select([Candidate(things[i].box, things[i].area, 0.5) for i in same], told, (200, 200), related)
+            related = [Extent(t.box, t.area, 0.5) for t in things if t.name == told.relation.target.phrase]
+        chosen = select([Extent(things[i].box, things[i].area, 0.5) for i in same], told, (200, 200), related)
         assert told.phrase == wanted.name
         assert [same[i] for i in chosen] == [index]
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from restore.errors import InputError, ObjectNotFoundError
-from restore.grounding.instruction import Candidate, Instruction, parse, select
+from restore.grounding.instruction import Extent, Instruction, parse, select
 from restore.grounding.vocabulary import Entry, Vocabulary
 from restore.images.geometry import Size
 from restore.training.dataset.records import Rejected, Thing
@@ -126,11 +126,11 @@ def _read(text: str) -> Instruction | None:
         return None
 
 
-def _candidate(thing: Thing) -> Candidate:
-    return Candidate(thing.box, thing.area, 1.0)
+def _candidate(thing: Thing) -> Extent:
+    return Extent(thing.box, thing.area, 1.0)
 
 
-def _apart(found: Sequence[Candidate], order: str, size: Size) -> bool:
+def _apart(found: Sequence[Extent], order: str, size: Size) -> bool:
     """Whether neighbours in this order differ enough for people to agree on it."""
     if order in ("largest", "smallest"):
         areas = sorted((c.area for c in found), reverse=order == "largest")

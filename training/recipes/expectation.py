@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.features.expectation_net import TAPS, ExpectationNet, Said
+from restore.features.expectation_net import TAPS, ExpectationNet, Expected
 from restore.features.lite0 import trained_lite0
 from restore.pipelines.networks.draft import DraftNet
 from restore.training.data.photos import Holes, PhotoCache, held_out, random_crop
@@ -53,7 +53,7 @@ class ExpectationTask(Task):
         drafted, error = drafted_at_half(self.draft, truth, mask)
         return self._losses(self.net(drafted, mask, error), truth, mask)
 
-    def _losses(self, said: Said, truth: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def _losses(self, said: Expected, truth: Tensor, mask: Tensor) -> dict[str, Tensor]:
         targets = self.net.features(truth)
         miss = error = truth.new_zeros(())
         for found, expected, target in zip(said.features, said.error, targets, strict=True):
@@ -70,7 +70,7 @@ class ExpectationTask(Task):
         device = next(net.parameters()).device
         truth, mask = (batch[k].to(device) for k in ("truth", "mask"))
         drafted, error = drafted_at_half(self.draft, truth, mask)
-        said = cast(Said, net(drafted, mask, error))
+        said = cast(Expected, net(drafted, mask, error))
         return {
             "miss": float(self._losses(said, truth, mask)["miss"]),
             "miss_of_draft": float(self._losses(replace(said, features=said.drafted), truth, mask)["miss"]),
