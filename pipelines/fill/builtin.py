@@ -60,6 +60,12 @@ STRATEGIES = (
 )
 
 
+# For drawings and screenshots: nothing but where lines and areas go on counts, at a size that keeps thin lines.
+FLAT = (Strategy("draft", 0.05, 0.0, 256), Strategy("draft", 0.05, 0.0, 192))
+FLAT_COLOURS = 16  # so many colours make up
+FLAT_SHARE = 0.85  # this share of a drawing, and of its neighbouring pixels as many are exactly alike
+
+
 @dataclass(frozen=True)
 class BuiltinOutput:
     """images (K, 3, H, W) in [0, 1]; confidence: mean over the hole, in [0, 1]; seams: mean seam energy of each
@@ -142,9 +148,13 @@ class BuiltinPipeline:
 
         image (1, 3, H, W) in [0, 1]; mask (1, 1, H, W) 1 = hole; barred (H, W): known pixels never
         copied from; penalty (H, W) ≥ 0: extra cost of copying a pixel. Raises InputError when
-        nothing is left to copy from.
+        nothing is left to copy from. In pictures of few colours `FLAT` strategies are taken instead, as many at
+        most, and colours are copied as they are.
         """
         full, hole = image[0].permute(1, 2, 0).numpy(), mask[0, 0].numpy() > 0.5
+        flat = few_colours(full, hole)
+        if flat:
+            strategies = FLAT[: len(strategies)]
         crops: dict[int, WorkingCrop] = {}
         images, seams, sources = [], [], []
         for i, strategy in enumerate(strategies):
@@ -156,7 +166,7 @@ class BuiltinPipeline:
             options = ShiftMapOptions(side=strategy.side, lam=strategy.lam, mu=strategy.mu)
             found = solve(small, small_hole, guide, crop.labels, options, crop.penalty)
             composite = compose(full, hole, found)
-            images.append(_nchw(close_seams(composite)))
+            images.append(_nchw(composite.image if flat else close_seams(composite)))
             sources.append(composite.source)
             seams.append(float(found.seam_cost[small_hole].mean()))
             if callback_on_step_end is not None:
@@ -227,6 +237,16 @@ class BuiltinPipeline:
     @property
     def _device(self) -> torch.device:
         return next(self.net.parameters()).device
+
+
+def few_colours(image: NDArray[np.float32], hole: NDArray[np.bool_]) -> bool:
+    """Whether what is known of an image (H, W, 3) in [0, 1] outside its hole (H, W) is a drawing or a screenshot."""
+    colours = np.rint(image * 255).astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    counts = np.sort(np.unique(colours[~hole], return_counts=True)[1])[::-1]
+    beside = ~hole[:, 1:] & ~hole[:, :-1]
+    if not beside.any() or counts[:FLAT_COLOURS].sum() < FLAT_SHARE * counts.sum():
+        return False
+    return float((colours[:, 1:] == colours[:, :-1])[beside].mean()) >= FLAT_SHARE
 
 
 def features_at(expected: Expected, size: tuple[int, int]) -> Features:

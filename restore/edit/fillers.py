@@ -67,7 +67,8 @@ class Filler(Protocol):
     patience: int
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
-        """`order.settings.candidates` pictures of the area's window that differ from it inside `todo` only."""
+        """`order.settings.candidates` pictures of the area's window, or fewer where no more could differ, changed
+        inside `todo` only."""
         ...
 
 

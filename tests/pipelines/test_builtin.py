@@ -8,7 +8,7 @@ import torch
 
 from restore.features.expectation_net import Expected
 from restore.features.lite0 import trained_lite0
-from restore.pipelines.fill.builtin import BuiltinPipeline, Strategy, features_at
+from restore.pipelines.fill.builtin import BuiltinPipeline, Strategy, features_at, few_colours
 from restore.pipelines.fill.shift_map import Features, ShiftMapOptions, offsets, solve
 from restore.pipelines.fill.transforms import SHIFTED
 
@@ -75,3 +75,30 @@ def test_the_backbone_of_the_expectation_is_the_shipped_one(pipeline):
     lite0 = trained_lite0()
     for mine, shipped in zip(pipeline.expectation.net.lite0.parameters(), lite0.parameters(), strict=True):
         assert torch.equal(mine, shipped)
+
+
+def ruled_page() -> np.ndarray:
+    page = np.full((160, 200, 3), 250, np.uint8)
+    page[12::16] = (120, 160, 220)
+    page[:, 30] = (230, 80, 80)
+    return page
+
+
+def test_lines_of_a_drawing_go_on_in_its_own_colours():
+    truth, mask = ruled_page(), torch.zeros(1, 1, 160, 200)
+    mask[..., 50:100, 20:90] = 1
+    spoilt = np.where(mask[0, 0, ..., None].numpy() > 0, np.uint8(90), truth)
+    image = torch.from_numpy(spoilt).permute(2, 0, 1)[None].float() / 255
+    found = BuiltinPipeline.shipped()(image, mask, generator=torch.Generator().manual_seed(0))
+    filled = np.rint(found.images[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    assert np.array_equal(filled, truth)
+
+
+def test_a_drawing_is_told_from_a_photo_by_its_colours():
+    page, hole = (ruled_page() / 255).astype(np.float32), np.zeros((160, 200), bool)
+    hole[40:90, 60:120] = True
+    noise = np.random.default_rng(0).normal(0, 0.01, page.shape).astype(np.float32)
+    assert few_colours(page, hole)
+    assert not few_colours((page + noise).clip(0, 1), hole)
+    assert few_colours(np.where(hole[..., None], noise + 0.5, page), hole)  # the hole's own colours do not count
+    assert not few_colours(page, np.ones_like(hole))
