@@ -16,7 +16,7 @@ from restore.edit.hub_filler import BACKGROUND, PainterFiller, words_for
 from restore.errors import ModelUnavailableError
 from restore.grounding.instruction import parse
 from restore.pipelines.hub.crop import around, matched, native_shape, shrunk
-from restore.pipelines.hub.inpaint import HubPainter, Sampling
+from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
 from restore.pipelines.hub.placement import LAYERS, MODEL, SLICES, TILES, WHOLE, DeviceMemory, dtype_for, placement
 from restore.settings import Settings
 
@@ -90,7 +90,7 @@ class Pipe:
 
 
 def draw(pipe: Pipe) -> Any:
-    painter = HubPainter(pipe, Sampling(64), CPU, "tiny")
+    painter = HubPainter(pipe, PainterOptions(64), CPU, "tiny")
     image, mask = make_scene(64, 64), np.ones((64, 64), bool)
     return painter(image, mask, "", "", generator=torch.Generator().manual_seed(3), num_inference_steps=1)
 
