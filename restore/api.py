@@ -21,7 +21,7 @@ from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler
 from restore.edit.find import Region, RegionFinder, find_region, part_of
 from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
 from restore.edit.presence import Presence
-from restore.edit.request import Request, to_inpaint, to_refine, united, words_of
+from restore.edit.request import Request, to_inpaint, to_refine, words_of
 from restore.edit.run import RETRIES, AnyJudge, OnPass, OnStep, Run
 from restore.enhancement.damage import Damage
 from restore.enhancement.run import OnPass as OnEnhancePass
@@ -35,7 +35,7 @@ from restore.grounding.ground import Finders
 from restore.grounding.grounder import Grounder
 from restore.grounding.overlay_finder import EmbeddedOverlays
 from restore.images.inputs import AnyImage, any_photo_of, photo_of
-from restore.images.mask import AnyMask, check_point, load_mask
+from restore.images.mask import AnyMask, check_point, load_mask, united
 from restore.measure.assessor import Assessor
 from restore.measure.bench import OnStep as OnPicture
 from restore.measure.comparing import compared

@@ -36,13 +36,15 @@ class Strategy:
     """One way to fill: which guide, how much it weighs against the seams, at which size.
 
     guide: "draft" or "sample" (a variant of the draft); lam: weight of the guide's colours (λ of the shift
-    map); mu: weight of the expected features; side: long side of the working crop, pixels.
+    map); mu: weight of the expected features; side: long side of the working crop, pixels; closed: whether seams are
+    closed, else every colour is copied as it is.
     """
 
     guide: str
     lam: float
     mu: float = 3.5
     side: int = 128
+    closed: bool = True
 
 
 # In the order in which they are tried. Different working sizes find different offsets: their fills differ the most.
@@ -59,9 +61,8 @@ STRATEGIES = (
     Strategy("sample", 0.35, side=160),
 )
 
-
 # For drawings and screenshots: nothing but where lines and areas go on counts, at a size that keeps thin lines.
-FLAT = (Strategy("draft", 0.05, 0.0, 256), Strategy("draft", 0.05, 0.0, 192))
+FLAT = (Strategy("draft", 0.05, 0.0, 256, False), Strategy("draft", 0.05, 0.0, 192, False))
 FLAT_COLOURS = 16  # so many colours make up
 FLAT_SHARE = 0.85  # this share of a drawing, and of its neighbouring pixels as many are exactly alike
 
@@ -149,11 +150,10 @@ class BuiltinPipeline:
         image (1, 3, H, W) in [0, 1]; mask (1, 1, H, W) 1 = hole; barred (H, W): known pixels never
         copied from; penalty (H, W) ≥ 0: extra cost of copying a pixel. Raises InputError when
         nothing is left to copy from. In pictures of few colours `FLAT` strategies are taken instead, as many at
-        most, and colours are copied as they are.
+        most.
         """
         full, hole = image[0].permute(1, 2, 0).numpy(), mask[0, 0].numpy() > 0.5
-        flat = few_colours(full, hole)
-        if flat:
+        if few_colours(full, hole):
             strategies = FLAT[: len(strategies)]
         crops: dict[int, WorkingCrop] = {}
         images, seams, sources = [], [], []
@@ -166,7 +166,7 @@ class BuiltinPipeline:
             options = ShiftMapOptions(side=strategy.side, lam=strategy.lam, mu=strategy.mu)
             found = solve(small, small_hole, guide, crop.labels, options, crop.penalty)
             composite = compose(full, hole, found)
-            images.append(_nchw(composite.image if flat else close_seams(composite)))
+            images.append(_nchw(close_seams(composite) if strategy.closed else composite.image))
             sources.append(composite.source)
             seams.append(float(found.seam_cost[small_hole].mean()))
             if callback_on_step_end is not None:
@@ -242,11 +242,11 @@ class BuiltinPipeline:
 def few_colours(image: NDArray[np.float32], hole: NDArray[np.bool_]) -> bool:
     """Whether what is known of an image (H, W, 3) in [0, 1] outside its hole (H, W) is a drawing or a screenshot."""
     colours = np.rint(image * 255).astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-    counts = np.sort(np.unique(colours[~hole], return_counts=True)[1])[::-1]
     beside = ~hole[:, 1:] & ~hole[:, :-1]
-    if not beside.any() or counts[:FLAT_COLOURS].sum() < FLAT_SHARE * counts.sum():
-        return False
-    return float((colours[:, 1:] == colours[:, :-1])[beside].mean()) >= FLAT_SHARE
+    if not beside.any() or float((colours[:, 1:] == colours[:, :-1])[beside].mean()) < FLAT_SHARE:
+        return False  # nearly every photo: its colours need not be counted
+    counts = np.sort(np.unique(colours[~hole], return_counts=True)[1])[::-1]
+    return bool(counts[:FLAT_COLOURS].sum() >= FLAT_SHARE * counts.sum())
 
 
 def features_at(expected: Expected, size: tuple[int, int]) -> Features:

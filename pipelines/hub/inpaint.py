@@ -75,8 +75,8 @@ class HubPainter:
 
     speaks, square = True, False
 
-    def __init__(self, pipe: Any, sampling: PainterOptions, device: torch.device, name: str) -> None:
-        self.pipe, self.sampling, self.name = pipe, sampling, name
+    def __init__(self, pipe: Any, options: PainterOptions, device: torch.device, name: str) -> None:
+        self.pipe, self.options, self.name = pipe, options, name
         pipe.set_progress_bar_config(disable=True)
         self.accepts = inspect.signature(type(pipe).__call__).parameters
         self.edits = "mask_image" not in self.accepts
@@ -85,7 +85,7 @@ class HubPainter:
         self.true_guidance = "true_cfg_scale" in self.accepts and (distilled is None or distilled.default is None)
         both = "true_cfg_scale" in self.accepts and not self.true_guidance
         self.negative = "negative_prompt" in self.accepts and not both
-        self.size, self.multiple = sampling.size or _native_size(pipe), _multiple(pipe)
+        self.size, self.multiple = options.size or _native_size(pipe), _multiple(pipe)
         self.memory = DeviceMemory(pipe, device, name)
 
     def __call__(
@@ -112,9 +112,9 @@ class HubPainter:
             "height": height,
             "width": width,
             "num_inference_steps": num_inference_steps,
-            "strength": self.sampling.strength,
-            "true_cfg_scale" if self.true_guidance else "guidance_scale": self.sampling.guidance,
-            "image_guidance_scale": self.sampling.image_guidance,
+            "strength": self.options.strength,
+            "true_cfg_scale" if self.true_guidance else "guidance_scale": self.options.guidance,
+            "image_guidance_scale": self.options.image_guidance,
             "output_type": "np",
             "callback_on_step_end": step,
         }

@@ -104,5 +104,5 @@ def _open_painter(located: Located, device: torch.device) -> Filler:
     if located.path.is_file():
         return PainterFiller(FilePainter(located.path, device, preset.size), preset.name)
     pipe = open_pipeline(located.path, preset.pipeline, dtype_for(preset.dtype, device), located.also)
-    sampling = PainterOptions(preset.size, preset.guidance, preset.strength, preset.image_guidance)
-    return PainterFiller(HubPainter(pipe, sampling, device, preset.name), preset.name)
+    options = PainterOptions(preset.size, preset.guidance, preset.strength, preset.image_guidance)
+    return PainterFiller(HubPainter(pipe, options, device, preset.name), preset.name)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.edit.area import Image, Mask, reduced
-from restore.edit.request import Part, Request, Shown, united
+from restore.edit.request import Part, Request, Shown
 from restore.errors import InputError, ObjectNotFoundError, UnsureError
 from restore.grounding.finder import EmbeddedFinder
 from restore.grounding.ground import Finders, Grounded, ground
@@ -22,7 +22,7 @@ from restore.grounding.instruction import Instruction
 from restore.grounding.placement import room
 from restore.grounding.vocabulary import Vocabulary
 from restore.images.geometry import Size, fitted, mask_box
-from restore.images.mask import box_mask, check_mask, warn_of_most
+from restore.images.mask import box_mask, check_mask, united, warn_of_most
 from restore.images.photo import Photo, Pixels
 from restore.images.windows import Window, grow_mask, grow_strokes, shrunk, windows
 

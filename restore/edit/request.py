@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from restore.grounding.painting import paintable
 from restore.hub.cache import FILES, described
 from restore.images.geometry import Box
 from restore.images.huge import AnyPhoto, HugePhoto
-from restore.images.mask import AnyMask, box_mask, check_point, load_mask
+from restore.images.mask import AnyMask, box_mask, check_point, load_mask, united
 from restore.settings import EMBEDDED
 
 LEAST_SIDE = 8  # smaller photos hold nothing to copy from
@@ -180,11 +179,6 @@ def check_instruction(model: str, instruction: Instruction | None) -> None:
 def sources(parts: Sequence[Part]) -> str:
     """Where the parts came from: "box", or "mask and box"."""
     return " and ".join(dict.fromkeys(part.source for part in parts))
-
-
-def united(masks: Sequence[Mask]) -> Mask:
-    """Pixels of any of the masks (H, W), at least one."""
-    return reduce(np.logical_or, masks)
 
 
 def _overlay(kind: str) -> Instruction:

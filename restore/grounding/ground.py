@@ -17,6 +17,7 @@ from restore.grounding.meaning import Instruction
 from restore.grounding.overlays import OverlayFinder
 from restore.grounding.selection import Extent, select
 from restore.grounding.words import OPINIONS
+from restore.images.mask import united
 
 SURE = 0.8  # score from which what was found need not be asked about (benchmarks/README.md: how often it is wrong)
 WITHIN = 0.5  # share of some text that must lie on a thing to be its text
@@ -97,11 +98,6 @@ def ground(image: Image, instruction: Instruction, finders: Finders) -> Grounded
             least = min([least, *(found[i].score for i in keep)])
         others += [instance for i, instance in enumerate(found) if i not in keep]
     return Grounded(instruction, chosen, others, least)
-
-
-def united(masks: Sequence[Mask]) -> Mask:
-    """The pixels of any of `masks`, which are all (H, W); at least one."""
-    return np.any(np.stack(list(masks)), axis=0)
 
 
 def named(image: Image, thing: Instruction, finders: Finders) -> list[Instance]:

@@ -6,10 +6,12 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from restore.errors import InputError
@@ -56,6 +58,11 @@ def warn_of_most(hole: np.ndarray) -> None:
             "white is what is repainted: invert the mask if it is meant the other way round",
             stacklevel=3,
         )
+
+
+def united(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Pixels of any of the masks (H, W), at least one."""
+    return reduce(np.logical_or, masks)
 
 
 def check_mask(mask: np.ndarray, size: Size, name: str = "mask") -> np.ndarray:
