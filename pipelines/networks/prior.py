@@ -9,6 +9,7 @@ the whole photo would. It is trained with the weight on low and middle noise lev
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -53,9 +54,10 @@ class PriorNet(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """F of EDM: x (N, 3, H, W) of unit variance; noise (N,) = ln(σ)/4."""
-        freq = torch.exp(torch.linspace(0, math.log(64), 16, device=noise.device))
-        angle = noise.float()[:, None] * freq
-        emb = self.emb(torch.cat([angle.cos(), angle.sin()], 1).to(x.dtype))
+        return self.through(x, self.emb(waves(noise).to(x.dtype)))
+
+    def through(self, x: Tensor, emb: Tensor) -> Tensor:
+        """The levels on the way down and up; emb (N, 128)."""
         # Channels last: a CPU's convolutions at half size are up to 1.7 times as fast.
         x = self.stem(F.pixel_unshuffle(x, UNSHUFFLE).contiguous(memory_format=torch.channels_last))
         skips = []
@@ -76,10 +78,21 @@ class PriorNet(nn.Module):
 
         Any size: sides are mirrored up to a multiple of `multiple`.
         """
-        s = sigma[:, None, None, None].to(noisy.dtype)
-        total = torch.sqrt(s**2 + SIGMA_DATA**2)
-        h, w = noisy.shape[-2:]
-        bottom, right = -h % self.multiple, -w % self.multiple
-        x = F.pad(noisy / total, (0, right, 0, bottom), mode="reflect") if bottom or right else noisy / total
-        out = self(x, torch.log(sigma) / 4)[..., :h, :w]
-        return (SIGMA_DATA / total) ** 2 * noisy + s * SIGMA_DATA / total * out
+        return preconditioned(self, noisy, sigma, self.multiple)
+
+
+def preconditioned(net: Callable[[Tensor, Tensor], Tensor], noisy: Tensor, sigma: Tensor, multiple: int) -> Tensor:
+    """D(noisy; σ) of the raw network F, on sides mirrored up to a multiple of `multiple`."""
+    s = sigma[:, None, None, None].to(noisy.dtype)
+    total = torch.sqrt(s**2 + SIGMA_DATA**2)
+    h, w = noisy.shape[-2:]
+    bottom, right = -h % multiple, -w % multiple
+    x = F.pad(noisy / total, (0, right, 0, bottom), mode="reflect") if bottom or right else noisy / total
+    out = net(x, torch.log(sigma) / 4)[..., :h, :w]
+    return (SIGMA_DATA / total) ** 2 * noisy + s * SIGMA_DATA / total * out
+
+
+def waves(noise: Tensor) -> Tensor:
+    """(N,) → (N, 32): cosines and sines of 16 frequencies."""
+    angle = noise.float()[:, None] * torch.exp(torch.linspace(0, math.log(64), 16, device=noise.device))
+    return torch.cat([angle.cos(), angle.sin()], 1)

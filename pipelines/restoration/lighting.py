@@ -122,31 +122,3 @@ def _smooth(image: Tensor) -> Tensor:
     cell = max(1, max(height, width) // SHARE)
     small = F.adaptive_avg_pool2d(image, (max(1, height // cell), max(1, width // cell)))
     return F.interpolate(small, size=(height, width), mode="bicubic", align_corners=False)
-
-
-def noise_level(y: Tensor) -> float:
-    """Standard deviation of white noise in a picture (N, C, H, W), in its own units.
-
-    Median of the finest diagonal wavelet (Haar) coefficients over 0.6745 (Donoho & Johnstone, 1994).
-    """
-    detail = _diagonal(y)
-    return float(detail.abs().flatten().median() / 0.6745) if detail.numel() else 0.0
-
-
-def blotch_level(y: Tensor) -> float:
-    """The same of noise whose finest grain a camera's processing or JPEG took away: seen at half size.
-
-    The rms of the quietest tenth of blocks, since at half size texture would pass for noise; times 2, what white noise
-    loses on the way. At least 32×32 pixels; smaller pictures have 0.
-    """
-    if min(y.shape[-2:]) < 32:
-        return 0.0
-    power = F.avg_pool2d(_diagonal(F.avg_pool2d(y, 2)).square(), 8).mean(1)
-    return 2 * float(power.flatten().kthvalue(max(1, power.numel() // 10)).values.sqrt())
-
-
-def _diagonal(y: Tensor) -> Tensor:
-    """Finest diagonal Haar coefficients."""
-    a, b, c, d = y[..., ::2, ::2], y[..., 1::2, ::2], y[..., ::2, 1::2], y[..., 1::2, 1::2]
-    h, w = d.shape[-2:]
-    return (a[..., :h, :w] - b[..., :h, :w] - c[..., :h, :w] + d) / 2

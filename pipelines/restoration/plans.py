@@ -14,7 +14,10 @@ from restore.errors import InputError
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.diffusion.loop import noise_like
 from restore.pipelines.diffusion.schedules import ddpm, geometric, warm
+from restore.pipelines.networks import restorer
+from restore.pipelines.networks.restorer import RestorerNet
 from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
+from restore.pipelines.restoration.direct import restored
 from restore.pipelines.restoration.guidance import (
     QUANTISATION,
     Correction,
@@ -27,7 +30,8 @@ from restore.pipelines.restoration.guidance import (
 from restore.pipelines.restoration.half_quadratic import HalfQuadratic
 from restore.pipelines.restoration.jpeg import Compressed, Jpeg
 from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
-from restore.pipelines.restoration.lighting import Lighting, blotch_level, noise_level
+from restore.pipelines.restoration.lighting import Lighting
+from restore.pipelines.restoration.noise import blotch_level, is_white, noise_level
 from restore.pipelines.restoration.sampling import LEAST_NOISE, Sampling
 from restore.pipelines.restoration.terms import QualityTerms
 from restore.pipelines.restoration.tiles import SIDE, Box, Windowed
@@ -36,6 +40,7 @@ LEVELS = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}  # where super-resolution starts, by
 PARTS = {"blur": 1, "disk": 1, "motion": 2, "downsample": 1, "noise": 1, "jpeg": 1}  # numbers of a composition's parts
 LEAST_SIDE = 8  # pixels of a reduced photo
 SILENT = 1 / 127.5  # finest noise below one level: something smoothed it away, or there is none
+CLOSE = 0.01  # deviation, [-1, 1], that the restorer's answer is granted when it is brought back to the measurement
 FAR = 0.5  # level from which sampling makes up more than windows agree on
 
 
@@ -57,7 +62,8 @@ class Plan:
 
     steps: denoising steps unless told. guided False: y itself lies at `level`, plain reverse diffusion from
     it is already the posterior. overview: what is lost reaches farther than a window. sketch: what is lost reaches
-    over the whole photo, and only shows at a small size. estimated: what was measured from the picture.
+    over the whole photo, and only shows at a small size. estimated: what was measured from the picture. cause: the
+    damage as the restorer is told, where it knows such damage. nothing: why there is nothing to restore.
     """
 
     measurement: Measurement
@@ -71,6 +77,8 @@ class Plan:
     overview: bool = False
     sketch: Sketch | None = None
     estimated: dict[str, float] = field(default_factory=dict)
+    cause: restorer.Cause | None = None
+    nothing: str = ""
 
     def cut(self, box: Box) -> Plan:
         """The same restoration of a window of the photo."""
@@ -97,7 +105,7 @@ def run(
     """Restore one image in windows of `window` pixels; (1, 3, H, W) in about [-1, 1]."""
     steps = sampling.steps or plan.steps
     level = sampling.start or plan.level
-    gdp = sampling.method != "half-quadratic"
+    gdp = sampling.method.startswith("gdp")
     temperature = float(gdp) if sampling.temperature is None else sampling.temperature
     if sampling.respaced:
         sigmas = warm(ddpm(steps), level)
@@ -120,6 +128,20 @@ def run(
     return sample(denoiser, correct, x, sigmas, generator, temperature=temperature, on_step=on_step)
 
 
+def look(
+    net: RestorerNet,
+    plan: Plan,
+    looks: int,
+    on_look: Callable[[int], None] | None = None,
+    window: int = SIDE,
+) -> Tensor:
+    """Restore one image by what the restorer sees in it, brought back to what was measured; (1, 3, H, W)."""
+    assert plan.cause is not None
+    x = restored(net, plan.start, plan.cause, looks, on_look, window)
+    correct = HalfQuadratic(plan.measurement, window=window) if plan.guided else None
+    return x if correct is None else correct(x, x, CLOSE)
+
+
 def _scale(plan: Plan, side: int) -> float:
     """What makes a photo's long side `side`, but its short one no less than the network needs."""
     height, width = plan.start.shape[-2:]
@@ -135,7 +157,7 @@ def _correction(plan: Plan, sampling: Sampling, window: int) -> Correction | Non
     if not plan.guided:
         return None if plan.quality is None else Persuasion(plan.quality, plan.deviation)
     m, strength = plan.measurement, sampling.strength
-    if sampling.method == "half-quadratic":
+    if not sampling.method.startswith("gdp"):
         return HalfQuadratic(m, strength, plan.deviation, plan.quality, window)
     at_noisy = sampling.method == "gdp-xt"
     return GradientGuidance(m, strength, sampling.guidance_steps, at_noisy, plan.deviation, plan.quality, window)
@@ -146,7 +168,8 @@ def super_resolution(y: Tensor, scale: int, kind: str = "bicubic") -> Plan:
     if scale not in LEVELS:
         raise InputError(f"expected a scale of 2, 3, 4 or 8, got {scale}")
     operator = Downsample(scale, kind)
-    return Plan(Measurement(operator, y), operator.start(y), LEVELS[scale], 0.02, 8)
+    cause = restorer.reduction(scale) if scale in restorer.SCALES and kind == "bicubic" else None
+    return Plan(Measurement(operator, y), operator.start(y), LEVELS[scale], 0.02, 8, cause=cause)
 
 
 def deblur(y: Tensor, kernel: Tensor | float | None, noise: float | None = None) -> Plan:
@@ -163,8 +186,11 @@ def deblur(y: Tensor, kernel: Tensor | float | None, noise: float | None = None)
             raise InputError("expected a photo large and clear enough to tell its blur; give its width or kernel")
         kernel = estimated["blur"] = width
     operator = Blur(kernel if isinstance(kernel, Tensor) else gaussian_kernel(kernel))
+    low, high = restorer.WIDTHS
+    known = not isinstance(kernel, Tensor) and low <= kernel <= high and sigma <= restorer.BLURRED_NOISE
+    cause = restorer.blur(float(kernel), max(LEAST_NOISE, sigma)) if known else None
     measurement = Measurement(operator, y, variance)
-    return Plan(measurement, y, 0.3, max(0.02, sigma), 10, 0.3, estimated=estimated)
+    return Plan(measurement, y, 0.3, max(0.02, sigma), 10, 0.3, estimated=estimated, cause=cause)
 
 
 def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) -> Plan:
@@ -173,13 +199,17 @@ def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) ->
         variance = 4 * ((y + 1) / 2).clamp(min=1 / 255) / peak
         level = math.sqrt(float(variance.mean()))
         return Plan(Measurement(Identity(), y, variance), y, level, LEAST_NOISE, 6, estimated={"peak": peak})
+    cause, nothing = None if noise is None else restorer.noise(max(LEAST_NOISE, noise)), ""
     if noise is None:
-        noise = noise_level(y)
+        noise, blotches = noise_level(y), blotch_level(y)
+        if max(noise, blotches) < SILENT:
+            nothing = "its noise is under one level of 255"
+        cause = restorer.noise(noise) if is_white(y) else restorer.camera()
         if noise < SILENT:
-            noise = max(noise, blotch_level(y))
+            noise = blotches
     sigma = max(LEAST_NOISE, noise)
-    plan = Measurement(Identity(), y, sigma**2)
-    return Plan(plan, y, sigma, LEAST_NOISE, 1, guided=False, estimated={"noise": sigma * 127.5})
+    plan, found = Measurement(Identity(), y, sigma**2), {"noise": sigma * 127.5}
+    return Plan(plan, y, sigma, LEAST_NOISE, 1, guided=False, estimated=found, cause=cause, nothing=nothing)
 
 
 def colorize(y: Tensor) -> Plan:
@@ -263,4 +293,5 @@ def hdr(shots: list[Tensor], target: float) -> Plan:
 def dejpeg(y: Tensor, operator: Jpeg) -> Plan:
     """One or two denoising steps at the level of the rounding noise, each brought back to the file's codes."""
     level = max(0.02, 1.4 * operator.deviation)
-    return Plan(Measurement(operator, y), y, level, level * 0.7, 2)
+    cause = restorer.jpeg(operator.tables[0], operator.tables[1], operator.halved, operator.deviation)
+    return Plan(Measurement(operator, y), y, level, level * 0.7, 2, cause=cause)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from restore.errors import InputError
 
-METHODS = ("half-quadratic", "gdp", "gdp-xt")
+METHODS = ("direct", "half-quadratic", "gdp", "gdp-xt")
 LEAST_NOISE = 0.005  # σ, [-1, 1]: below this the prior was not trained
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to run a plan. steps None: the plan's. start: the noise level to begin at, None: the measurement's own.
+    """How to run a plan. "direct": one look of the network that was told the damage, where it knows it, and
+    half-quadratic splitting elsewhere and where a setting of sampling is given. best: eight looks, their mean.
 
+    steps None: the plan's. start: the noise level to begin at, None: the measurement's own.
     strength: weight of the measurement, 1 = derived. temperature: 0 no noise (one best answer), 1 a sample;
-    None: 0 for half-quadratic, 1 for gdp. respaced: DDPM's spacing instead of equal ratios.
+    None: 1 for gdp, else 0. respaced: DDPM's spacing instead of equal ratios.
     """
 
-    method: str = "half-quadratic"
+    method: str = "direct"
+    best: bool = False
     steps: int | None = None
     strength: float = 1.0
     guidance_steps: int = 1
@@ -39,3 +42,9 @@ class Sampling:
             raise InputError(f"expected a start level from {LEAST_NOISE} to 200, got {self.start:g}")
         if self.temperature is not None and not 0 <= self.temperature <= 1:
             raise InputError(f"expected a temperature from 0 to 1, got {self.temperature:g}")
+
+    @property
+    def looks(self) -> int:
+        """Of the restorer, where one is enough; 0: the picture is sampled."""
+        sampled = replace(self, best=False) != Sampling()
+        return 0 if sampled else 8 if self.best else 1

@@ -54,7 +54,11 @@ def _text(value: Any) -> Any:
 @click.option("--degradation", help='compose: what happened in which order, e.g. "blur:2,downsample:2,jpeg:30".')
 @click.option("--mask", type=click.Path(), help="inpaint: image of the photo's size; white is lost.")
 @click.option("--method", type=click.Choice(METHODS), default=Sampling.method, show_default=True,
-              help="How to agree with the picture.")  # fmt: skip
+              help="direct: one look of a network that is told the damage, for super-resolution, Gaussian deblur, "
+                   "denoise and dejpeg; others, and where steps or the like are given: half-quadratic.")  # fmt: skip
+@click.option(
+    "--best", is_flag=True, help="Direct: the mean of eight looks, turned and mirrored; eight times the time."
+)
 @click.option("--steps", type=int, help="Denoising steps. [default: 1 to 10, by task]")
 @click.option("--respaced", is_flag=True, help="Space the steps as DDPM does (25, 50, 100, 250 steps).")
 @click.option("--start", type=float, help="Noise level to start from, in [-1, 1] pixels. [default: the picture's own]")
@@ -132,6 +136,9 @@ def _write(result: EnhanceResult, goal: Goal, overwrite: bool, report: str | Non
         result.report(report, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(result.summary(goal.path)))
+        return
+    if result.nothing:
+        goal.say(f"{goal.path}: nothing to restore, {result.nothing}; the photo is unchanged")
         return
     found = "".join(f", {name} {value}" for name, value in result.parameters.items())
     first, last = result.passes[0], result.passes[-1]

@@ -42,7 +42,7 @@ def train(
     tensorboard: bool,
     as_json: bool,
 ) -> None:
-    """Train the model NAME: draft, prior, instruct, shape, grounder, judge, expectation, scorer, natural,
+    """Train the model NAME: draft, prior, restorer, instruct, shape, grounder, judge, expectation, scorer, natural,
     mbc or overlay.
 
     The run folder gets checkpoint.pt (every few minutes, at the end, on Ctrl-C), weights.safetensors (averaged),

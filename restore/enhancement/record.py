@@ -38,7 +38,7 @@ class EnhanceRecord:
     parameters: what was estimated (noise, blur width, gains, JPEG quality). consistency: rms difference, in
     levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
     as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
-    [-1, 1], added by the scene's light, or None.
+    [-1, 1], added by the scene's light, or None. nothing: why there was nothing to restore; photo is the input then.
     """
 
     photo: Photo
@@ -54,6 +54,7 @@ class EnhanceRecord:
     consistency: float
     passes: list[EnhancePass]
     seconds: float
+    nothing: str
     light_map: NDArray[np.float32] | None = field(repr=False)
     like: Any = field(repr=False)
 
@@ -69,6 +70,7 @@ class EnhanceRecord:
             "device": self.device,
             "size": list(self.photo.size),
             "parameters": self.parameters,
+            "nothing": self.nothing or None,
             "consistency": round(self.consistency, 4),
             "passes": [asdict(record) for record in self.passes],
             "seconds": round(self.seconds, 3),

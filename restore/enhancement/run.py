@@ -23,6 +23,7 @@ from restore.images.mask import AnyMask
 from restore.measure.assessor import Assessor
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.hub.prior import load_prior
+from restore.pipelines.networks.restorer import RestorerNet, load_restorer
 from restore.pipelines.restoration import plans
 from restore.pipelines.restoration.lighting import Lighting
 from restore.pipelines.restoration.plans import Plan
@@ -46,6 +47,11 @@ class Restorer:
         if model not in self._priors:
             self._priors[model] = load_prior(model, self.device)
         return self._priors[model]
+
+    @cached_property
+    def restorer(self) -> RestorerNet:
+        """Raises ModelUnavailableError."""
+        return load_restorer().to(self.device)
 
     @cached_property
     def critic(self) -> Critic:
@@ -77,25 +83,38 @@ class Restorer:
             if value < least:
                 raise InputError(f"expected {name} to be at least {least}, got {value}")
         plan = _moved(_with_terms(TASKS[task](plans, given), terms, damage.target), self.device)
-        total, denoiser, critic = sampling.steps or plan.steps, self.prior(model), self.critic
-        generator = torch.Generator().manual_seed(seed)
-        restored = plans.run(denoiser, plan, sampling, generator, lambda i: tell(on_step, i + 1, total))
+        looks = sampling.looks if model == "builtin" and plan.cause is not None and not terms else 0
+        if sampling.best and not looks:
+            raise InputError(f"expected --best where one look restores, got {task} that is sampled; leave it out")
+        total, critic = looks or sampling.steps or plan.steps, self.critic
+
+        def on_one(i: int) -> None:
+            tell(on_step, i + 1, total)
+
+        if plan.nothing:
+            restored, passes = plan.start, 1
+        elif looks:
+            restored = plans.look(self.restorer, plan, looks, on_one)
+        else:
+            generator = torch.Generator().manual_seed(seed)
+            restored = plans.run(self.prior(model), plan, sampling, generator, on_one)
         photo, size = given.photos[0], (restored.shape[-1], restored.shape[-2])
         records = [critic.record(enlarged(photo.pixels, size), 0, None, 0, time.perf_counter())]
         error = plan.measurement.error(restored) * 127.5
         records.append(critic.record(to_bytes(restored), 1, error, 0, begun))
         for record in records:
             tell(on_pass, record)
-        loop = Loop(denoiser, plan, sampling, critic, seed)
-        restored, more = loop.improve(restored, passes - 1, lambda record: tell(on_pass, record))
-        records += more
+        if passes > 1:
+            loop = Loop(self.prior(model), plan, sampling, critic, seed)
+            restored, more = loop.improve(restored, passes - 1, lambda record: tell(on_pass, record))
+            records += more
         parameters, light = _found(plan)
         return EnhanceRecord(
-            photo=rebuilt(photo, restored.cpu(), task, mask),
+            photo=photo if plan.nothing else rebuilt(photo, restored.cpu(), task, mask),
             original=photo,
             task=task,
             damage=damage,
-            sampling=sampling,
+            sampling=sampling if looks or sampling.method != "direct" else replace(sampling, method="half-quadratic"),
             steps=total,
             seed=seed,
             model=model,
@@ -105,6 +124,7 @@ class Restorer:
             passes=records,
             seconds=time.perf_counter() - begun,
             light_map=light,
+            nothing=plan.nothing,
             like=image[0] if task == "hdr" else image,
         )
 

@@ -18,7 +18,8 @@ from restore.pipelines.diffusion.denoiser import GaussianPrior
 from restore.pipelines.restoration.degradations import Blur
 from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality
 from restore.pipelines.restoration.kernels import gaussian_kernel
-from restore.pipelines.restoration.lighting import Lighting, blotch_level, noise_level
+from restore.pipelines.restoration.lighting import Lighting
+from restore.pipelines.restoration.noise import blotch_level, noise_level
 from restore.pipelines.restoration.plans import denoise, low_light, run
 from restore.pipelines.restoration.sampling import Sampling
 
