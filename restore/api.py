@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from restore.edit.area import Outcome, areas_of, edited
 from restore.edit.choose import Models, default_settings, models_for, open_filler, open_finder, open_judge
@@ -296,8 +300,9 @@ class Engine:
         `Sampling`. degradation ("compose"): what happened in which order, see `plans.compose`. mask
         ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
         or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
-        model: "builtin", a folder in diffusers' format, or a .safetensors file. `on_step(done, total)` of the first
-        pass and `on_pass(record)` may return False to stop.
+        model: "builtin", a folder in diffusers' format, a .safetensors file, or "realesrgan" (super-resolution;
+        sharp, its detail is invented, and a warning tells that the photo shows text or people). `on_step(done, total)`
+        of the first pass and `on_pass(record)` may return False to stop.
         Raises InputError, ModelUnavailableError, Cancelled.
         """
         damage = Damage(
@@ -336,7 +341,20 @@ class Engine:
             on_pass=on_pass,
             on_step=on_step,
         )
+        if record.invented:
+            self._warn_of_invented(record.original.pixels)
         return EnhanceResult(**vars(record))
+
+    def _warn_of_invented(self, pixels: NDArray[np.uint8]) -> None:
+        finders = self._finder.finders
+        text = finders.overlays is not None and finders.overlays.laid_over(pixels, ["text"])
+        people = finders.objects.named(pixels, "person")
+        found = [name for name, there in (("text", text), ("people", people)) if there]
+        if found:
+            warnings.warn(
+                f"the photo shows {' and '.join(found)}: letters and faces that are too small to read are made up",
+                stacklevel=3,
+            )
 
     def _filler_for(self, region: Region) -> Filler:
         if region.proposal is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 MIDDLE = 0.5  # |mean| of four pixels, [-1, 1], up to which noise is not clipped at black or white
-ENOUGH = 0.05  # share of a picture's pixels in that range that tells its noise
+ENOUGH = 0.25  # share of a block's coefficients in that range that tells its noise
+BLOCK, LEAST_BLOCKS = 16, 4  # coefficients, the side of a block; blocks of a picture that has enough of them
+QUIET = 0.2  # quantile of the blocks' levels: there, texture and chance weigh each other out from 10 levels on
 # White noise is no stronger at half size and not common to the channels.
 LEAST, COARSE, COMMON, TEXTURE = 5.5 / 127.5, 1.25, 1.1, 1.6 / 127.5
 
@@ -14,8 +17,8 @@ LEAST, COARSE, COMMON, TEXTURE = 5.5 / 127.5, 1.25, 1.1, 1.6 / 127.5
 def noise_level(y: Tensor) -> float:
     """Standard deviation of white noise in a picture (N, C, H, W) in [-1, 1], in the same units.
 
-    Median of the finest diagonal wavelet (Haar) coefficients over 0.6745 (Donoho & Johnstone, 1994), where noise is
-    not clipped.
+    Median of the finest diagonal wavelet (Haar) coefficients over 0.6745 (Donoho & Johnstone, 1994), of the quiet
+    blocks of a picture that has some, where noise is not clipped.
     """
     return _deviation(_diagonal(y), F.avg_pool2d(y, 2))
 
@@ -43,12 +46,24 @@ def is_white(y: Tensor) -> bool:
 
 
 def _deviation(detail: Tensor, mean: Tensor) -> float:
-    """Of coefficients whose four pixels' mean is in the middle range, where such are enough."""
+    """Of a picture's quiet blocks, where noise is not clipped; detail and mean (N, C, h, w) of cells of four pixels."""
     if not detail.numel():
         return 0.0
-    middle = mean[..., : detail.shape[-2], : detail.shape[-1]].abs() < MIDDLE
-    told = detail[middle] if float(middle.float().mean()) > ENOUGH else detail.flatten()
-    return float(told.abs().median() / 0.6745)
+    size, middle = detail.abs(), mean[..., : detail.shape[-2], : detail.shape[-1]].abs() < MIDDLE
+    told = [size[middle] if float(middle.float().mean()) > ENOUGH else size.flatten()]
+    blocks, clear = _blocks(size), _blocks(middle)
+    clear = clear[(share := clear.float().mean(1)) > ENOUGH]
+    if len(clear) >= LEAST_BLOCKS:
+        told = [b[c] for b, c in zip(blocks[share > ENOUGH], clear, strict=True)]
+    levels = torch.stack([values.median() for values in told]) / 0.6745
+    return float(levels.quantile(QUIET))
+
+
+def _blocks(x: Tensor) -> Tensor:
+    """(N, C, h, w) → (blocks, C·BLOCK²): whole blocks, all channels of each."""
+    h, w = (side // BLOCK * BLOCK for side in x.shape[-2:])
+    cut = x[..., :h, :w].unflatten(-1, (-1, BLOCK)).unflatten(-3, (-1, BLOCK))
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(-1, x.shape[1] * BLOCK**2)
 
 
 def _diagonal(y: Tensor) -> Tensor:

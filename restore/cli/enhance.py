@@ -84,7 +84,8 @@ def _text(value: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
 @click.option("--seed", type=int, default=Settings.seed, show_default=True, help="Same seed, same pixels.")
 @click.option("--model", default=Settings.model, show_default=True,
-              help="builtin, a diffusers folder, or a .safetensors file.")  # fmt: skip
+              help="builtin, a diffusers folder, a .safetensors file, or realesrgan: sharp super-resolution that "
+                   "invents detail (pip install 'restore[realesrgan]').")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default=Settings.device, show_default=True,
               help="Where to compute.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Never touch the network (this command never does).")
@@ -95,7 +96,8 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
 
     \b
     restore enhance small.jpg --task super-resolution --scale 4 -o large.png
-    restore enhance soft.png --task deblur --blur 2
+    restore enhance small.jpg --task super-resolution --scale 4 --model realesrgan
+    restore enhance soft.png --task deblur --blur 2 --best
     restore enhance grainy.jpg --task denoise
     restore enhance dark.jpg --task low-light --target 0.4 --report report.html
     restore enhance old.jpg --task compose --degradation "blur:1.5,downsample:2,jpeg:30"
@@ -141,6 +143,8 @@ def _write(result: EnhanceResult, goal: Goal, overwrite: bool, report: str | Non
         goal.say(f"{goal.path}: nothing to restore, {result.nothing}; the photo is unchanged")
         return
     found = "".join(f", {name} {value}" for name, value in result.parameters.items())
+    if result.invented:
+        found += ", its detail is invented"
     first, last = result.passes[0], result.passes[-1]
     goal.say(
         f"{goal.path}: {result.task} in {result.steps} steps{found}, PAR {first.par_image:.3f} → {last.par_image:.3f}, "

@@ -39,6 +39,7 @@ class EnhanceRecord:
     levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
     as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
     [-1, 1], added by the scene's light, or None. nothing: why there was nothing to restore; photo is the input then.
+    invented: whether the model makes up detail that nobody saw.
     """
 
     photo: Photo
@@ -55,6 +56,7 @@ class EnhanceRecord:
     passes: list[EnhancePass]
     seconds: float
     nothing: str
+    invented: bool
     light_map: NDArray[np.float32] | None = field(repr=False)
     like: Any = field(repr=False)
 
@@ -71,6 +73,7 @@ class EnhanceRecord:
             "size": list(self.photo.size),
             "parameters": self.parameters,
             "nothing": self.nothing or None,
+            "invented": self.invented,
             "consistency": round(self.consistency, 4),
             "passes": [asdict(record) for record in self.passes],
             "seconds": round(self.seconds, 3),

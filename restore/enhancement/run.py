@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from restore.enhancement.damage import Damage
 from restore.enhancement.loop import Critic, Loop, enlarged, to_bytes
@@ -23,7 +24,11 @@ from restore.images.mask import AnyMask
 from restore.measure.assessor import Assessor
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.hub.prior import load_prior
+from restore.pipelines.hub.realesrgan import NAME as INVENTING
+from restore.pipelines.hub.realesrgan import enlarged as enlarged_by
+from restore.pipelines.hub.realesrgan import load_realesrgan
 from restore.pipelines.networks.restorer import RestorerNet, load_restorer
+from restore.pipelines.networks.rrdb import FACTOR, RRDBNet
 from restore.pipelines.restoration import plans
 from restore.pipelines.restoration.lighting import Lighting
 from restore.pipelines.restoration.plans import Plan
@@ -52,6 +57,11 @@ class Restorer:
     def restorer(self) -> RestorerNet:
         """Raises ModelUnavailableError."""
         return load_restorer().to(self.device)
+
+    @cached_property
+    def inventor(self) -> RRDBNet:
+        """Raises ModelUnavailableError."""
+        return load_realesrgan(self.device)
 
     @cached_property
     def critic(self) -> Critic:
@@ -83,28 +93,15 @@ class Restorer:
             if value < least:
                 raise InputError(f"expected {name} to be at least {least}, got {value}")
         plan = _moved(_with_terms(TASKS[task](plans, given), terms, damage.target), self.device)
-        looks = sampling.looks if model == "builtin" and plan.cause is not None and not terms else 0
-        if sampling.best and not looks:
-            raise InputError(f"expected --best where one look restores, got {task} that is sampled; leave it out")
-        total, critic = looks or sampling.steps or plan.steps, self.critic
-
-        def on_one(i: int) -> None:
-            tell(on_step, i + 1, total)
-
-        if plan.nothing:
-            restored, passes = plan.start, 1
-        elif looks:
-            restored = plans.look(self.restorer, plan, looks, on_one)
-        else:
-            generator = torch.Generator().manual_seed(seed)
-            restored = plans.run(self.prior(model), plan, sampling, generator, on_one)
+        critic = self.critic
+        restored, method, total = self._first(plan, task, sampling, model, bool(terms), seed, on_step)
         photo, size = given.photos[0], (restored.shape[-1], restored.shape[-2])
         records = [critic.record(enlarged(photo.pixels, size), 0, None, 0, time.perf_counter())]
         error = plan.measurement.error(restored) * 127.5
         records.append(critic.record(to_bytes(restored), 1, error, 0, begun))
         for record in records:
             tell(on_pass, record)
-        if passes > 1:
+        if passes > 1 and model != INVENTING and not plan.nothing:
             loop = Loop(self.prior(model), plan, sampling, critic, seed)
             restored, more = loop.improve(restored, passes - 1, lambda record: tell(on_pass, record))
             records += more
@@ -114,7 +111,7 @@ class Restorer:
             original=photo,
             task=task,
             damage=damage,
-            sampling=sampling if looks or sampling.method != "direct" else replace(sampling, method="half-quadratic"),
+            sampling=replace(sampling, method=method),
             steps=total,
             seed=seed,
             model=model,
@@ -125,8 +122,36 @@ class Restorer:
             seconds=time.perf_counter() - begun,
             light_map=light,
             nothing=plan.nothing,
+            invented=model == INVENTING,
             like=image[0] if task == "hdr" else image,
         )
+
+    def _first(
+        self, plan: Plan, task: str, sampling: Sampling, model: str, terms: bool, seed: int, on_step: OnStep | None
+    ) -> tuple[Tensor, str, int]:
+        """The first restoration, by which method, in how many steps."""
+        looks = sampling.looks if model == "builtin" and plan.cause is not None and not terms else 0
+        if sampling.best and not looks:
+            raise InputError(f"expected best where one look restores, got {task} that has to be sampled; leave it out")
+        if model == INVENTING:
+            scale = plan.start.shape[-1] // plan.measurement.y.shape[-1]
+            if task != "super-resolution" or not 2 <= scale <= FACTOR or sampling.looks != 1:
+                raise InputError(f"expected super-resolution by 2 to {FACTOR} and no setting of sampling for {model}")
+            restored = enlarged_by(self.inventor, plan.measurement.y, scale)
+            tell(on_step, 1, 1)
+            return restored, model, 1
+        if plan.nothing:
+            return plan.start, sampling.method, 0
+        total = looks or sampling.steps or plan.steps
+
+        def on_one(i: int) -> None:
+            tell(on_step, i + 1, total)
+
+        if looks:
+            return plans.look(self.restorer, plan, looks, on_one), sampling.method, total
+        generator = torch.Generator().manual_seed(seed)
+        restored = plans.run(self.prior(model), plan, sampling, generator, on_one)
+        return restored, "half-quadratic" if sampling.method == "direct" else sampling.method, total
 
 
 def _given(image: Any, task: str, damage: Damage, mask: AnyMask) -> Given:
