@@ -139,7 +139,7 @@ class Restorer:
                 raise InputError(f"expected super-resolution by 2 to {FACTOR} and no setting of sampling for {model}")
             restored = enlarged_by(self.inventor, plan.measurement.y, scale)
             tell(on_step, 1, 1)
-            return restored, model, 1
+            return restored, sampling.method, 1
         if plan.nothing:
             return plan.start, sampling.method, 0
         total = looks or sampling.steps or plan.steps

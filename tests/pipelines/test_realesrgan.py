@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
@@ -76,6 +77,17 @@ def test_a_package_with_another_model_is_refused_and_never_run(tmp_path, monkeyp
     with pytest.raises(ModelUnavailableError, match="install the package again"):
         load_realesrgan(torch.device("cpu"))
     assert PACKAGE not in sys.modules
+
+
+def test_the_command_enlarges_and_says_that_detail_is_invented(tmp_path, monkeypatch):
+    written(network(), package(tmp_path, monkeypatch))
+    Image.new("RGB", (12, 9), (200, 30, 30)).save(tmp_path / "small.png")
+    command = ["enhance", str(tmp_path / "small.png"), "--task", "super-resolution", "--scale", "2"]
+    result = CliRunner().invoke(main, [*command, "--model", "realesrgan", "--json"])
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert (summary["invented"], summary["model"], summary["size"]) == (True, "realesrgan", [24, 18])
+    assert Image.open(tmp_path / "small.restored.png").size == (24, 18)
 
 
 def test_the_command_needs_the_package_and_super_resolution(tmp_path, monkeypatch):
