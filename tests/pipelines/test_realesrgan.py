@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from restore.api import _engine
 from restore.cli import main
 from restore.errors import ModelUnavailableError
 from restore.pipelines.hub.realesrgan import FILE, HALF, PACKAGE, convolutions, enlarged, load_realesrgan
@@ -87,12 +88,14 @@ def test_the_command_enlarges_and_says_that_detail_is_invented(tmp_path, monkeyp
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
     assert (summary["invented"], summary["model"], summary["size"]) == (True, "realesrgan", [24, 18])
-    assert Image.open(tmp_path / "small.restored.png").size == (24, 18)
+    with Image.open(tmp_path / "small.restored.png") as large:
+        assert large.size == (24, 18)
 
 
 def test_the_command_needs_the_package_and_super_resolution(tmp_path, monkeypatch):
     Image.new("RGB", (24, 16), (200, 30, 30)).save(tmp_path / "small.png")
     monkeypatch.setattr("restore.pipelines.hub.realesrgan.PACKAGE", "no_such_package_here")
+    _engine.cache_clear()  # the command's engine keeps the models it opened
 
     def run(*options):
         return CliRunner().invoke(main, ["enhance", str(tmp_path / "small.png"), "--model", "realesrgan", *options])
