@@ -1,17 +1,14 @@
-"""Blur kernels: Gaussian, defocus, motion; and the width of a blur from the picture alone."""
+"""Blur kernels: Gaussian, defocus, motion."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import InputError
-
-FALLOFF = 2.2  # exponent of photos' power spectra
 
 
 def gaussian_kernel(width: Tensor | float) -> Tensor:
@@ -24,37 +21,6 @@ def gaussian_kernel(width: Tensor | float) -> Tensor:
     row = torch.exp(-0.5 * (t / sigma) ** 2)
     row = row / row.sum()
     return row[:, None] * row[None]
-
-
-def gaussian_width(y: Tensor, noise_var: float) -> float | None:
-    """Width in pixels of the Gaussian blur of a photo (N, C, H, W), at least 0.3; None if it is too small to tell.
-
-    Photos have power f^−FALLOFF at frequency f (Field, JOSA A 1987); a Gaussian multiplies it by exp(−w²(2πf)²).
-    So log power + FALLOFF · log f is a line over (2πf)² of slope −w², fitted where it stands above the noise.
-    """
-    grey = y.mean(1, keepdim=True)
-    height, width = grey.shape[-2:]
-    taper = torch.hann_window(height, device=y.device)[:, None] * torch.hann_window(width, device=y.device)
-    spectrum = torch.fft.rfft2((grey - grey.mean((2, 3), keepdim=True)) * taper)
-    power = spectrum.abs().square().mean((0, 1)) / taper.square().sum()
-    down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
-    radius = torch.sqrt(down**2 + across**2).to(y)
-    edges = torch.exp(torch.linspace(math.log(0.02), math.log(0.5), 30))
-    rows = []
-    for low, high in pairwise(edges.tolist()):
-        ring = (radius >= low) & (radius < high)
-        if int(ring.sum()) < 4:
-            continue
-        level = float(power[ring].mean()) - noise_var
-        if level < 4 * noise_var:
-            break
-        rows.append((float(radius[ring].mean()), level))
-    if len(rows) < 4:
-        return None
-    f, levels = torch.tensor(rows, dtype=torch.float64).unbind(1)
-    design = torch.stack([torch.ones_like(f), -((2 * math.pi * f) ** 2)], 1) * f.sqrt()[:, None]
-    line = torch.linalg.lstsq(design, ((levels.log() + FALLOFF * f.log()) * f.sqrt())[:, None]).solution
-    return max(0.3, math.sqrt(max(0.0, float(line[1]))))
 
 
 def disk_kernel(radius: float) -> Tensor:

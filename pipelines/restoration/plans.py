@@ -16,6 +16,7 @@ from restore.pipelines.diffusion.loop import noise_like
 from restore.pipelines.diffusion.schedules import ddpm, geometric, warm
 from restore.pipelines.networks import restorer
 from restore.pipelines.networks.restorer import RestorerNet
+from restore.pipelines.restoration.blind import find_blur
 from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
 from restore.pipelines.restoration.direct import restored
 from restore.pipelines.restoration.guidance import (
@@ -29,7 +30,7 @@ from restore.pipelines.restoration.guidance import (
 )
 from restore.pipelines.restoration.half_quadratic import HalfQuadratic
 from restore.pipelines.restoration.jpeg import Compressed, Jpeg
-from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
+from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, motion_kernel
 from restore.pipelines.restoration.lighting import Lighting
 from restore.pipelines.restoration.noise import blotch_level, is_white, noise_level
 from restore.pipelines.restoration.sampling import LEAST_NOISE, Sampling
@@ -40,6 +41,9 @@ LEVELS = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}  # where super-resolution starts, by
 PARTS = {"blur": 1, "disk": 1, "motion": 2, "downsample": 1, "noise": 1, "jpeg": 1}  # numbers of a composition's parts
 LEAST_SIDE = 8  # pixels of a reduced photo
 SILENT = 1 / 127.5  # finest noise below one level: something smoothed it away, or there is none
+SLIGHT = 0.6  # pixels: of a Gaussian, a blur that is not worth undoing; sharp photos seem to have as much
+SURE = 0.2  # least confidence in a blur that was found
+NUMBERS = {"gaussian": ("blur",), "disk": ("disk",), "motion": ("motion", "angle")}  # what is estimated, by kind
 CLOSE = 0.01  # deviation, [-1, 1], that the restorer's answer is granted when it is brought back to the measurement
 FAR = 0.5  # level from which sampling makes up more than windows agree on
 
@@ -173,24 +177,32 @@ def super_resolution(y: Tensor, scale: int, kind: str = "bicubic") -> Plan:
 
 
 def deblur(y: Tensor, kernel: Tensor | float | None, noise: float | None = None) -> Plan:
-    """kernel: (h, w), the width of a Gaussian in pixels, or None for a Gaussian of unknown width.
+    """kernel: (h, w), the width of a Gaussian in pixels, or None: found from the photo.
 
-    noise: standard deviation in [-1, 1]; None is estimated.
+    noise: standard deviation in [-1, 1]; None is estimated. Raises InputError where the blur cannot be told.
     """
     sigma = noise_level(y) if noise is None else noise
     variance = max(QUANTISATION, sigma**2)
-    estimated = {"noise": sigma * 127.5}
+    estimated, nothing = {"noise": sigma * 127.5}, ""
     if kernel is None:
-        width = gaussian_width(y, variance / 3)  # of the mean of three channels
-        if width is None:
-            raise InputError("expected a photo large and clear enough to tell its blur; give its width or kernel")
-        kernel = estimated["blur"] = width
+        found = find_blur(y, variance / 3)  # of the mean of three channels
+        slight = found is not None and (found.kind == "none" or found.numbers[0] <= SLIGHT)
+        if found is None or (not slight and found.confidence < SURE):
+            raise InputError(
+                "expected a photo that tells its blur (128×128 pixels, one blur all over), got one that does not; "
+                "give its width, disk, motion or kernel"
+            )
+        if slight:
+            nothing, kernel = "no blur is found in it", 0.3
+        else:
+            estimated |= dict(zip(NUMBERS[found.kind], found.numbers, strict=True)) | {"confidence": found.confidence}
+            kernel = found.numbers[0] if found.kind == "gaussian" else found.kernel.to(y)
     operator = Blur(kernel if isinstance(kernel, Tensor) else gaussian_kernel(kernel))
     low, high = restorer.WIDTHS
     known = not isinstance(kernel, Tensor) and low <= kernel <= high and sigma <= restorer.BLURRED_NOISE
     cause = restorer.blur(float(kernel), max(LEAST_NOISE, sigma)) if known else None
     measurement = Measurement(operator, y, variance)
-    return Plan(measurement, y, 0.3, max(0.02, sigma), 10, 0.3, estimated=estimated, cause=cause)
+    return Plan(measurement, y, 0.3, max(0.02, sigma), 10, 0.3, estimated=estimated, cause=cause, nothing=nothing)
 
 
 def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) -> Plan:

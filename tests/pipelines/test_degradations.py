@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from restore.errors import InputError
 from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Mask
-from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, gaussian_width, motion_kernel
+from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, motion_kernel
 
 
 def known(height: int = 8, width: int = 16) -> torch.Tensor:
@@ -95,17 +95,6 @@ def test_gaussian_blur_is_scipys():
     x = images(1)
     expected = ndimage.gaussian_filter(x.numpy(), (0, 0, 1.5, 1.5), mode="reflect", truncate=4.0)
     assert np.allclose(Blur(gaussian_kernel(1.5).double()).forward(x).numpy(), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("width", [1.0, 2.0, 3.0])
-def test_the_width_of_a_blur_is_found_in_a_picture_with_a_photos_spectrum(width):
-    generator = torch.Generator().manual_seed(0)
-    frequency = (torch.fft.fftfreq(256)[:, None] ** 2 + torch.fft.rfftfreq(256) ** 2).sqrt().clamp(min=1 / 256)
-    white = torch.fft.rfft2(torch.randn(1, 3, 256, 256, generator=generator))
-    photo = 0.01 * torch.fft.irfft2(white / frequency**1.1)
-    blurred = ((Blur(gaussian_kernel(width)).forward(photo) + 1) * 127.5).round() / 127.5 - 1
-    assert gaussian_width(blurred, (2 / 255) ** 2 / 36) == pytest.approx(width, rel=0.12)
-    assert gaussian_width(torch.zeros(1, 3, 64, 64), 1e-5) is None
 
 
 def test_kernels_have_their_shape():

@@ -1,0 +1,75 @@
+"""Blurs found from the photo: right kind and size, sharp ones told, refusals where nothing can be told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from restore import InputError, enhance
+from restore.pipelines.restoration.blind import find_blur
+from restore.pipelines.restoration.degradations import Blur
+from restore.pipelines.restoration.kernels import disk_kernel, gaussian_kernel, motion_kernel
+
+NOISE = 1 / 127.5
+
+
+def natural(side=224, seed=0):
+    """(1, 3, side, side): random phases under a photo's power f^-2.2, in [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    f = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)).clip(1 / side)
+    spectrum = np.fft.rfft2(rng.standard_normal((side, side))) * f**-1.1
+    image = np.fft.irfft2(spectrum, s=(side, side))
+    return torch.from_numpy((image / np.abs(image).max())[None, None]).float().expand(1, 3, side, side)
+
+
+def blurred(kernel, noise=NOISE):
+    y = natural() if kernel is None else Blur(kernel).forward(natural())
+    return y + noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind", "numbers", "slack"),
+    [
+        (gaussian_kernel(1.2), "gaussian", (1.2,), 0.15),
+        (disk_kernel(3.0), "disk", (3.0,), 0.2),
+        (disk_kernel(5.5), "disk", (5.5,), 0.5),
+        (motion_kernel(8, 35), "motion", (8, 35), 1.5),
+        (motion_kernel(14, 0), "motion", (14, 0), 1.5),
+    ],
+)
+def test_kind_and_size_are_found(kernel, kind, numbers, slack):
+    found = find_blur(blurred(kernel), NOISE**2 / 3)
+    assert found.kind == kind
+    assert found.numbers[0] == pytest.approx(numbers[0], abs=slack)
+    if kind == "motion":
+        turn = abs(found.numbers[1] - numbers[1])
+        assert min(turn, 180 - turn) <= 5
+    assert found.confidence > 0.3
+
+
+def test_a_sharp_photo_is_told_from_a_soft_one():
+    found = find_blur(blurred(None), NOISE**2 / 3)
+    assert found.kind == "none" or found.numbers[0] <= 0.5
+    assert find_blur(natural(96), 1e-5) is None
+
+
+def pixels(x):
+    return ((x[0].permute(1, 2, 0).numpy() * 0.5 + 0.5) * 255).clip(0, 255).round().astype(np.uint8)
+
+
+def test_a_motion_is_undone_without_being_told():
+    truth = pixels(natural()).astype(float)
+    result = enhance(pixels(blurred(motion_kernel(9, 20))), task="deblur", passes=1)
+    assert result.parameters["motion"] == pytest.approx(9, abs=1.5)
+    error = [np.abs(np.asarray(i, float) - truth).mean() for i in (pixels(blurred(motion_kernel(9, 20))), result.image)]
+    assert error[1] < 0.75 * error[0]
+
+
+def test_nothing_to_deblur_and_nothing_to_tell():
+    sharp = pixels(blurred(None))
+    result = enhance(sharp, task="deblur")
+    assert result.nothing == "no blur is found in it"
+    assert np.array_equal(result.image, sharp)
+    with pytest.raises(InputError, match="tells its blur"):
+        enhance(sharp[:100, :100], task="deblur")
