@@ -22,7 +22,12 @@ TILE, GRID = 64, 128  # pixels of a tile; of the finer grid that predictions are
 STEP, MOST_TILES = 32, 2000  # pixels between tiles, at least; of a large photo so many tiles are looked at
 BAND = (0.04, 0.5)  # cycles a pixel that count
 FALLOFFS = (1.8, 2.2, 2.6)
+SOFT = 0.5  # pixels: photos are as soft as such a Gaussian without any blur of their own
+FLOORS = (0.7, 0.8, 0.9, 1.0, 1.1)  # times the noise: estimates of it, and its rounding, are not exact
 ROUNDS = 8  # of fitting the factor
+# A disk or motion must miss by less than this share of what the nearest Gaussian misses by: taken for each other, a
+# disk restored as a Gaussian stays soft, but a Gaussian restored as a disk gets rings.
+PREFERENCE = 0.86
 WIDTHS = (0.5, 0.7, 0.9, 1.1, 1.4, 1.7, 2.0, 2.5, 3.0, 3.5, 4.0)
 RADII = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0)
 LENGTHS, TURNS = (3.0, 4.0, 5.0, 6.0, 7.0, 9.0, 11.0, 13.0, 15.0, 18.0, 21.0, 25.0), range(0, 180, 15)
@@ -53,8 +58,8 @@ def find_blur(y: Tensor, noise_var: float) -> FoundBlur | None:
     measured = _spectrum(y.mean(1, keepdim=True).cpu())
     coarse = _coarse()
     miss = _misses(measured, coarse, noise_var)
-    best = coarse[int(miss.argmin())]
-    near = _near(best)
+    plain = torch.tensor([c.kind in ("none", "gaussian") for c in coarse])
+    near = _near(coarse[int((miss * torch.where(plain, PREFERENCE, 1.0)).argmin())])
     closer = _misses(measured, near, noise_var)
     found, least = near[int(closer.argmin())], float(closer.min())
     return FoundBlur(found.kind, found.numbers, max(0.0, 1 - least / float(miss[0])))
@@ -97,15 +102,16 @@ def _misses(measured: Tensor, candidates: tuple[FoundBlur, ...], noise_var: floa
     band = _band()
     power = measured[band].log()
     found = []
-    for falloff in FALLOFFS:
+    for falloff, floor in product(FALLOFFS, FLOORS):
         shape = torch.stack([_predicted(c.kind, c.numbers, falloff) for c in candidates])[:, band]
+        noise = noise_var * floor
         factor = (power - shape.log()).median(1, keepdim=True).values.exp()
         for _ in range(ROUNDS):  # what stands above the noise decides
-            predicted = factor * shape + noise_var
+            predicted = factor * shape + noise
             weight = factor * shape / predicted
             apart = ((power - predicted.log()) * weight).sum(1, keepdim=True)
             factor = factor * (apart / weight.sum(1, keepdim=True).clamp(min=1e-6)).exp()
-        found.append((power - (factor * shape + noise_var).log()).abs().mean(1))
+        found.append((power - (factor * shape + noise).log()).abs().mean(1))
     return torch.stack(found).min(0).values
 
 
@@ -117,12 +123,12 @@ def _band() -> Tensor:
 
 @cache
 def _predicted(kind: str, numbers: tuple[float, ...], falloff: float) -> Tensor:
-    """(TILE, TILE/2 + 1): f^−falloff |H(f)|², smeared as the tiles' window does it."""
+    """(TILE, TILE/2 + 1): f^−falloff |H(f)|² of a soft photo, smeared as the tiles' window does it."""
     kernel = FoundBlur(kind, numbers).kernel
     whole = torch.zeros(GRID, GRID)
     whole[: kernel.shape[0], : kernel.shape[1]] = kernel / kernel.sum()
     f = (torch.fft.fftfreq(GRID)[:, None] ** 2 + torch.fft.rfftfreq(GRID) ** 2).sqrt().clamp(min=0.5 / GRID)
-    power = torch.fft.rfft2(whole).abs().square() * f**-falloff
+    power = torch.fft.rfft2(whole).abs().square() * f**-falloff * torch.exp(-((2 * torch.pi * SOFT * f) ** 2))
     row = torch.fft.irfft(
         torch.fft.rfft(torch.hann_window(TILE), GRID).abs().square(), GRID
     )  # the window's correlation
