@@ -33,6 +33,7 @@ class Cause:
 
     level: float
     told: tuple[float, ...]
+    origin: tuple[int, int] = (0, 0)  # of JPEG's blocks, pixels before the picture's first one
 
 
 def noise(deviation: float) -> Cause:
@@ -56,10 +57,12 @@ def blur(width: float, deviation: float) -> Cause:
     return Cause(min(0.25, 0.04 + 0.05 * width), told)
 
 
-def jpeg(luminance: Tensor, chrominance: Tensor, halved: bool, deviation: float) -> Cause:
+def jpeg(
+    luminance: Tensor, chrominance: Tensor, halved: bool, deviation: float, origin: tuple[int, int] = (0, 0)
+) -> Cause:
     """Compression with these tables (8, 8); deviation: rms error to expect, [-1, 1]."""
     strengths = (float(t.log().mean()) / 4 for t in (luminance, chrominance))
-    return Cause(max(0.02, 1.4 * deviation), (0.0, 1.0, *strengths, float(halved), 0.0, 0.0, 0.0))
+    return Cause(max(0.02, 1.4 * deviation), (0.0, 1.0, *strengths, float(halved), 0.0, 0.0, 0.0), origin)
 
 
 class RestorerNet(PriorNet):

@@ -21,8 +21,9 @@ def restored(
 ) -> Tensor:  # fmt: skip
     """y (1, 3, H, W) in [-1, 1], damaged by `cause`. looks: of the photo, its mirror image and their quarter turns, the
     mean of this many of eight (Timofte et al., "Seven ways", CVPR 2016). on_look(index) follows each."""
-    height, width = y.shape[-2:]
-    whole = F.pad(y, (0, -width % GRID, 0, -height % GRID), mode="replicate")  # turned, blocks must begin at the border
+    (height, width), (top, left) = y.shape[-2:], cause.origin
+    bottom, right = -(top + height) % GRID, -(left + width) % GRID
+    whole = F.pad(y, (left, right, top, bottom), mode="replicate")  # blocks must begin at the border, turned too
     level = torch.tensor([cause.level], device=y.device)
     told = torch.tensor([cause.told], device=y.device)
     total = torch.zeros_like(whole)
@@ -35,7 +36,7 @@ def restored(
         total += _back(blended(turned, part, window, unit=GRID), i)
         if on_look is not None:
             on_look(i)
-    return total[..., :height, :width] / looks
+    return total[..., top : top + height, left : left + width] / looks
 
 
 def _turned(x: Tensor, i: int) -> Tensor:

@@ -7,7 +7,8 @@ rounding is passed straight through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -33,30 +34,39 @@ TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -
 SPREAD = 28.0  # standard deviation, levels of 255, of AC coefficients that a coarse table rounds to 0
 QUALITIES = range(5, 96)
 FIT = 0.13  # mean distance from whole codes below which a quality explains a picture; 0.25 is chance
+SEEN = 384  # pixels, side of the corner that is looked at
 LEAST = 50  # codes that are not 0, for an estimate
 
 
 class Jpeg:
     """Compression with two quantisation tables (8, 8), chroma at full size or halved in both directions.
 
-    Images (N, 3, H, W) in [-1, 1]; blocks start at the upper left pixel, as in files; borders are repeated.
+    Images (N, 3, H, W) in [-1, 1]; borders are repeated. Blocks start at the upper left pixel, as in files, or origin
+    (y, x) pixels before it, as in a picture that was cropped after decoding.
     """
 
     norm = 1.0
 
-    def __init__(self, luminance: NDArray[np.float64], chrominance: NDArray[np.float64], halved: bool) -> None:
+    def __init__(
+        self,
+        luminance: NDArray[np.float64],
+        chrominance: NDArray[np.float64],
+        halved: bool,
+        origin: tuple[int, int] = (0, 0),
+    ) -> None:
         if luminance.shape != (8, 8) or chrominance.shape != (8, 8) or min(luminance.min(), chrominance.min()) < 1:
             raise InputError("expected quantisation tables of 8×8 values of at least 1")
         self.tables = tuple(torch.from_numpy(t).float() for t in (luminance, chrominance, chrominance))
         self.halved = halved
         self.unit = 16 if halved else 8
+        self.origin = (origin[0] % self.unit, origin[1] % self.unit)
 
     @classmethod
-    def of_quality(cls, quality: int, halved: bool = True) -> Jpeg:
+    def of_quality(cls, quality: int, halved: bool = True, origin: tuple[int, int] = (0, 0)) -> Jpeg:
         """The IJG encoder's tables of `quality`, 1 to 100."""
         if not 1 <= quality <= 100:
             raise InputError(f"expected a JPEG quality from 1 to 100, got {quality}")
-        return cls(scaled(LUMINANCE, quality), scaled(CHROMINANCE, quality), halved)
+        return cls(scaled(LUMINANCE, quality), scaled(CHROMINANCE, quality), halved, origin)
 
     @classmethod
     def of_file(cls, tables: Sequence[Sequence[int]], subsampling: int) -> Jpeg:
@@ -99,8 +109,9 @@ class Jpeg:
 
     def _codes(self, x: Tensor) -> list[Tensor]:
         """Coefficients over their table entries, three of (N, 1, rows, columns, 8, 8)."""
-        height, width = x.shape[-2:]
-        x = F.pad(x, (0, -width % self.unit, 0, -height % self.unit), mode="replicate") * 127.5
+        (height, width), (top, left) = x.shape[-2:], self.origin
+        bottom, right = -(top + height) % self.unit, -(left + width) % self.unit
+        x = F.pad(x, (left, right, top, bottom), mode="replicate") * 127.5
         planes = torch.einsum("ij,njhw->nihw", x.new_tensor(TO_YCC), x).split(1, 1)
         if self.halved:
             planes = (planes[0], *(F.avg_pool2d(p, 2) for p in planes[1:]))
@@ -123,8 +134,9 @@ class Jpeg:
             size = planes[0].shape[-2:]
             planes[1:] = [F.interpolate(p, size=size, mode=kind, align_corners=align) for p in planes[1:]]
         back = torch.linalg.inv(like.new_tensor(TO_YCC))
-        height, width = like.shape[-2:]
-        return torch.einsum("ij,njhw->nihw", back, torch.cat(planes, 1))[..., :height, :width] / 127.5
+        (height, width), (top, left) = like.shape[-2:], self.origin
+        whole = torch.einsum("ij,njhw->nihw", back, torch.cat(planes, 1)) / 127.5
+        return whole[..., top : top + height, left : left + width]
 
 
 class Compressed:
@@ -167,23 +179,45 @@ def scaled(table: Sequence[Sequence[int]], quality: int) -> NDArray[np.float64]:
     return np.clip((np.array(table, np.float64) * percent + 50) // 100, 1, 255)
 
 
-def estimate_quality(pixels: NDArray[np.uint8]) -> int | None:
-    """IJG quality of a decoded JPEG (H, W, 3), from how near its luma coefficients are to whole codes; else None.
+def found_compression(pixels: NDArray[np.uint8]) -> tuple[Jpeg, int] | None:
+    """What a picture (H, W, 3) went through, and its IJG quality, if it was a JPEG once and perhaps cropped; else None.
 
-    Of several qualities that fit, the coarsest: finer tables that divide it fit as well.
+    Luma coefficients lie near whole codes only at the quality, and the origin of the blocks, that made them. Of several
+    qualities that fit it is the coarsest: finer tables that divide it fit as well.
     """
-    x = torch.from_numpy(pixels[:512, :512].astype(np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
-    plain = Jpeg(np.ones((8, 8)), np.ones((8, 8)), False)._codes(x)[0]
-    misfit = {quality: _misfit(plain, quality) for quality in QUALITIES}
-    for quality in QUALITIES:
-        if misfit[quality] < FIT:
-            return min(range(quality, min(quality + 4, QUALITIES[-1] + 1)), key=misfit.__getitem__)
-    return None
+    x = torch.from_numpy(pixels[:SEEN, :SEEN].astype(np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
+    origin = _origin(x, False, product(range(8), repeat=2))
+    luma, *chroma = _plain(x, False, origin)
+    misfit = {quality: _misfit(luma, scaled(LUMINANCE, quality)) for quality in QUALITIES}
+    coarse = next((quality for quality in QUALITIES if misfit[quality] < FIT), None)
+    if coarse is None:
+        return None
+    quality = min(range(coarse, min(coarse + 4, QUALITIES[-1] + 1)), key=misfit.__getitem__)
+    halved = not max(_misfit(plane, scaled(CHROMINANCE, quality)) for plane in chroma) < FIT
+    if halved:
+        origin = _origin(x, True, product((origin[0], origin[0] + 8), (origin[1], origin[1] + 8)))
+    return Jpeg.of_quality(quality, halved, origin), quality
 
 
-def _misfit(plain: Tensor, quality: int) -> float:
-    """Mean distance of coefficients from whole multiples of a quality's table; inf where too few can tell."""
-    table = torch.from_numpy(scaled(LUMINANCE, quality)).float()
+def _origin(x: Tensor, halved: bool, places: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Of some places of the blocks, pixels before the first one, where most of luma's, or halved chroma's, coefficients
+    are next to nothing."""
+
+    def busy(place: tuple[int, int]) -> float:
+        codes = _plain(x, halved, place)
+        return sum(float(c.abs().clamp(max=2).mean()) for c in (codes[1:] if halved else codes[:1]))
+
+    return min(places, key=busy)
+
+
+def _plain(x: Tensor, halved: bool, origin: tuple[int, int]) -> list[Tensor]:
+    """Coefficients as they are."""
+    return Jpeg(np.ones((8, 8)), np.ones((8, 8)), halved, origin)._codes(x)
+
+
+def _misfit(plain: Tensor, values: NDArray[np.float64]) -> float:
+    """Mean distance of coefficients from whole multiples of a table; inf where too few can tell."""
+    table = torch.from_numpy(values).float()
     code = plain / table
     counted = (code.abs() > 0.5) & (table >= 6)  # rounding of pixels alone moves a coefficient by about one
     if int(counted.sum()) < LEAST:

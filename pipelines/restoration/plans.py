@@ -305,5 +305,5 @@ def hdr(shots: list[Tensor], target: float) -> Plan:
 def dejpeg(y: Tensor, operator: Jpeg) -> Plan:
     """One or two denoising steps at the level of the rounding noise, each brought back to the file's codes."""
     level = max(0.02, 1.4 * operator.deviation)
-    cause = restorer.jpeg(operator.tables[0], operator.tables[1], operator.halved, operator.deviation)
+    cause = restorer.jpeg(operator.tables[0], operator.tables[1], operator.halved, operator.deviation, operator.origin)
     return Plan(Measurement(operator, y), y, level, level * 0.7, 2, cause=cause)

@@ -20,7 +20,7 @@ from restore.images.mask import AnyMask, load_mask
 from restore.images.photo import Photo, load_photo
 from restore.pipelines.push_pull import push_pull
 from restore.pipelines.restoration.degradations import Grey
-from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality
+from restore.pipelines.restoration.jpeg import Jpeg, found_compression
 from restore.pipelines.restoration.kernels import disk_kernel, motion_kernel
 
 
@@ -75,10 +75,12 @@ class Given:
         photo, quality = self.photos[0], self.damage.quality
         if quality is None and photo.meta.quantisation:
             return Jpeg.of_file(photo.meta.quantisation, photo.meta.subsampling)
-        quality = estimate_quality(photo.pixels) if quality is None else quality
-        if quality is None:
+        if quality is not None:
+            return Jpeg.of_quality(quality)
+        found = found_compression(photo.pixels)
+        if found is None:
             raise InputError("expected a picture with traces of JPEG blocks, found none; give its quality")
-        return Jpeg.of_quality(quality)
+        return found[0]
 
 
 def tensor_of(photo: Photo) -> Tensor:

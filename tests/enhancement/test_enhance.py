@@ -16,7 +16,7 @@ from restore import enhance
 from restore.cli import main
 from restore.pipelines.diffusion.denoiser import GaussianPrior
 from restore.pipelines.restoration.degradations import Blur
-from restore.pipelines.restoration.jpeg import Jpeg, estimate_quality
+from restore.pipelines.restoration.jpeg import Jpeg, found_compression
 from restore.pipelines.restoration.kernels import gaussian_kernel
 from restore.pipelines.restoration.lighting import Lighting
 from restore.pipelines.restoration.noise import blotch_level, noise_level
@@ -89,11 +89,32 @@ def test_dejpeg_takes_the_tables_from_the_file(small, tmp_path):
 @pytest.mark.parametrize("quality", [8, 20, 50, 80])
 def test_jpeg_quality_is_found_in_pixels(scene, quality):
     decoded = np.asarray(Image.open(io.BytesIO(compressed(noisy(scene, 8), quality))))
-    assert estimate_quality(decoded) == pytest.approx(quality, abs=1)
+    found = found_compression(decoded)
+    assert found is not None
+    assert found[1] == pytest.approx(quality, abs=1)
+    assert found[0].origin == (0, 0)
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("corner", [(3, 5), (8, 0), (13, 9)])
+def test_the_blocks_of_a_cropped_jpeg_are_found(scene, subsampling, corner):
+    colourful = scene.copy()
+    colourful[..., 0] = colourful[..., 0] // 2 + (np.add.outer(np.arange(160) // 9, np.arange(200) // 13) % 2 * 90)
+    file = io.BytesIO()
+    Image.fromarray(noisy(colourful, 6)).save(file, "JPEG", quality=25, subsampling=subsampling)
+    cropped = np.asarray(Image.open(file))[corner[0] :, corner[1] :]
+    jpeg, quality = found_compression(cropped)
+    assert quality == pytest.approx(25, abs=1)
+    assert jpeg.halved == (subsampling == 2)
+    assert jpeg.origin == (corner[0] % jpeg.unit, corner[1] % jpeg.unit)
+    x = torch.from_numpy(cropped.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    assert float((jpeg.forward(x) - x).abs().mean()) * 127.5 < 1.5  # compressing it again changes next to nothing
+    if jpeg.origin != (0, 0):
+        assert float((Jpeg.of_quality(25, jpeg.halved).forward(x) - x).abs().mean()) * 127.5 > 2
 
 
 def test_a_photo_that_was_never_compressed_has_no_jpeg_quality(scene):
-    assert estimate_quality(noisy(scene, 8)) is None
+    assert found_compression(noisy(scene, 8)) is None
     with pytest.raises(restore.InputError, match="quality"):
         enhance(noisy(scene, 8), task="dejpeg")
 
