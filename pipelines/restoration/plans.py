@@ -40,7 +40,8 @@ from restore.pipelines.restoration.tiles import SIDE, Box, Windowed
 LEVELS = {2: 0.1, 3: 0.12, 4: 0.15, 8: 0.3}  # where super-resolution starts, by factor
 PARTS = {"blur": 1, "disk": 1, "motion": 2, "downsample": 1, "noise": 1, "jpeg": 1}  # numbers of a composition's parts
 LEAST_SIDE = 8  # pixels of a reduced photo
-SILENT = 1 / 127.5  # finest noise below one level: something smoothed it away, or there is none
+SILENT = 1 / 127.5  # finest noise below one level: something smoothed it away,
+NOISELESS = 0.3 / 127.5  # or, this low at half size too, there is none
 SLIGHT = 0.5  # pixels: of a Gaussian, a blur that is not worth undoing
 SURE = 0.2  # least confidence in a blur that was found
 NUMBERS = {"gaussian": ("blur",), "disk": ("disk",), "motion": ("motion", "angle")}  # what is estimated, by kind
@@ -214,8 +215,8 @@ def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) ->
     cause, nothing = None if noise is None else restorer.noise(max(LEAST_NOISE, noise)), ""
     if noise is None:
         noise, blotches = noise_level(y), blotch_level(y)
-        if max(noise, blotches) < SILENT:
-            nothing = "its noise is under one level of 255"
+        if max(noise, blotches) < NOISELESS:
+            nothing = "no noise is found in it"
         cause = restorer.noise(noise) if is_white(y) else restorer.camera()
         if noise < SILENT:
             noise = blotches
