@@ -27,7 +27,7 @@ FLOORS = (0.7, 0.8, 0.9, 1.0, 1.1)  # times the noise: estimates of it, and its 
 ROUNDS = 8  # of fitting the factor
 # A disk or motion must miss by less than this share of what the nearest Gaussian misses by: taken for each other, a
 # disk restored as a Gaussian stays soft, but a Gaussian restored as a disk gets rings.
-PREFERENCE = 0.86
+PREFERENCE, UNLESS = 0.86, 0.95  # the latter where no blur at all misses by the least but for them
 WIDTHS = (0.5, 0.7, 0.9, 1.1, 1.4, 1.7, 2.0, 2.5, 3.0, 3.5, 4.0)
 RADII = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0)
 LENGTHS, TURNS = (3.0, 4.0, 5.0, 6.0, 7.0, 9.0, 11.0, 13.0, 15.0, 18.0, 21.0, 25.0), range(0, 180, 15)
@@ -58,8 +58,10 @@ def find_blur(y: Tensor, noise_var: float) -> FoundBlur | None:
     measured = _spectrum(y.mean(1, keepdim=True).cpu())
     coarse = _coarse()
     miss = _misses(measured, coarse, noise_var)
-    plain = torch.tensor([c.kind in ("none", "gaussian") for c in coarse])
-    near = _near(coarse[int((miss * torch.where(plain, PREFERENCE, 1.0)).argmin())])
+    plain = int(miss[: len(WIDTHS) + 1].argmin())
+    share = UNLESS if plain == 0 else PREFERENCE
+    best = int(miss.argmin())
+    near = _near(coarse[best if miss[best] < share * miss[plain] else plain])
     closer = _misses(measured, near, noise_var)
     found, least = near[int(closer.argmin())], float(closer.min())
     return FoundBlur(found.kind, found.numbers, max(0.0, 1 - least / float(miss[0])))
@@ -67,7 +69,7 @@ def find_blur(y: Tensor, noise_var: float) -> FoundBlur | None:
 
 @cache
 def _coarse() -> tuple[FoundBlur, ...]:
-    """The first one is "none"."""
+    """The first one is "none", then come the Gaussians."""
     motions = (FoundBlur("motion", (length, float(turn))) for length, turn in product(LENGTHS, TURNS))
     gaussians, disks = (FoundBlur("gaussian", (w,)) for w in WIDTHS), (FoundBlur("disk", (r,)) for r in RADII)
     return (FoundBlur("none"), *gaussians, *disks, *motions)
