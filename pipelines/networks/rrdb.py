@@ -23,7 +23,7 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         seen = [x]
-        for conv in self.convs[:-1]:  # type: ignore[union-attr]
+        for conv in self.convs[:-1]:
             seen.append(_leaky(conv(torch.cat(seen, 1))))
         return x + SCALE * self.convs[-1](torch.cat(seen, 1))
 

@@ -8,6 +8,7 @@ blur's zeros is put into the prediction.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -47,7 +48,9 @@ class FoundBlur:
     @property
     def kernel(self) -> Tensor:
         """(h, w)."""
-        made = {"gaussian": gaussian_kernel, "disk": disk_kernel, "motion": motion_kernel}
+        made: dict[str, Callable[..., Tensor]] = {
+            "gaussian": gaussian_kernel, "disk": disk_kernel, "motion": motion_kernel,
+        }  # fmt: skip
         return torch.ones(1, 1) if self.kind == "none" else made[self.kind](*self.numbers)
 
 

@@ -186,7 +186,7 @@ def found_compression(pixels: NDArray[np.uint8]) -> tuple[Jpeg, int] | None:
     qualities that fit it is the coarsest: finer tables that divide it fit as well.
     """
     x = torch.from_numpy(pixels[:SEEN, :SEEN].astype(np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
-    origin = _origin(x, False, product(range(8), repeat=2))
+    origin = _origin(x, False, product(range(8), range(8)))
     luma, *chroma = _plain(x, False, origin)
     misfit = {quality: _misfit(luma, scaled(LUMINANCE, quality)) for quality in QUALITIES}
     coarse = next((quality for quality in QUALITIES if misfit[quality] < FIT), None)

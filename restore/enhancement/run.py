@@ -24,14 +24,14 @@ from restore.images.mask import AnyMask
 from restore.measure.assessor import Assessor
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.hub.prior import load_prior
-from restore.pipelines.hub.realesrgan import NAME as INVENTING
-from restore.pipelines.hub.realesrgan import enlarged as enlarged_by
-from restore.pipelines.hub.realesrgan import load_realesrgan
 from restore.pipelines.networks.restorer import RestorerNet, load_restorer
 from restore.pipelines.networks.rrdb import FACTOR, RRDBNet
 from restore.pipelines.restoration import plans
 from restore.pipelines.restoration.lighting import Lighting
 from restore.pipelines.restoration.plans import Plan
+from restore.pipelines.restoration.realesrgan import NAME as INVENTING
+from restore.pipelines.restoration.realesrgan import enlarged as enlarged_by
+from restore.pipelines.restoration.realesrgan import load_realesrgan
 from restore.pipelines.restoration.sampling import Sampling
 from restore.pipelines.restoration.terms import TERMS, QualityTerms
 

@@ -14,8 +14,8 @@ from PIL import Image
 from restore.api import _engine
 from restore.cli import main
 from restore.errors import ModelUnavailableError
-from restore.pipelines.hub.realesrgan import FILE, HALF, PACKAGE, convolutions, enlarged, load_realesrgan
 from restore.pipelines.networks.rrdb import RRDBNet
+from restore.pipelines.restoration.realesrgan import FILE, HALF, PACKAGE, convolutions, enlarged, load_realesrgan
 
 
 def network(*size):
@@ -57,7 +57,7 @@ def test_windows_and_factors(monkeypatch):
     net = network(6, 3, 1)
     y = torch.rand(1, 3, 90, 70, generator=torch.Generator().manual_seed(1)) * 2 - 1
     whole = enlarged(net, y, 4)
-    monkeypatch.setattr("restore.pipelines.hub.realesrgan.WINDOW", 64)
+    monkeypatch.setattr("restore.pipelines.restoration.realesrgan.WINDOW", 64)
     assert torch.allclose(enlarged(net, y, 4), whole, atol=1e-4)
     assert torch.allclose(enlarged(net, y, 2), torch.nn.functional.avg_pool2d(enlarged(net, y, 4), 2), atol=1e-5)
 
@@ -94,7 +94,7 @@ def test_the_command_enlarges_and_says_that_detail_is_invented(tmp_path, monkeyp
 
 def test_the_command_needs_the_package_and_super_resolution(tmp_path, monkeypatch):
     Image.new("RGB", (24, 16), (200, 30, 30)).save(tmp_path / "small.png")
-    monkeypatch.setattr("restore.pipelines.hub.realesrgan.PACKAGE", "no_such_package_here")
+    monkeypatch.setattr("restore.pipelines.restoration.realesrgan.PACKAGE", "no_such_package_here")
     _engine.cache_clear()  # the command's engine keeps the models it opened
 
     def run(*options):
