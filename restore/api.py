@@ -26,12 +26,12 @@ from restore.edit.find import Region, RegionFinder, find_region, part_of
 from restore.edit.instructed import Instructor, ProposalFiller, ShapeFiller
 from restore.edit.presence import Presence
 from restore.edit.request import Request, to_inpaint, to_refine, words_of
-from restore.edit.run import RETRIES, AnyJudge, OnPass, OnStep, Run
+from restore.edit.run import RETRIES, AnyJudge, OnKept, OnPass, OnStep, Run
 from restore.enhancement.damage import Damage
 from restore.enhancement.run import OnPass as OnEnhancePass
 from restore.enhancement.run import Restorer
 from restore.enhancement.tasks import PASSES
-from restore.errors import InputError
+from restore.errors import InputError, ObjectNotFoundError
 from restore.features.expectation_net import ExpectationNet
 from restore.features.lite0 import Lite0, trained_lite0
 from restore.grounding.finder import EmbeddedFinder
@@ -77,6 +77,14 @@ class Engine:
         if self.settings.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries yet to be imported; nothing here asks the network
         self.device = device_named(self.settings.device)
+
+    def load(self) -> Engine:
+        """Open now what the first edit by words would: a server is ready once this returned. Returns itself.
+
+        Raises ModelUnavailableError.
+        """
+        _ = self._finder.finders, self._filler, self._judge
+        return self
 
     @cached_property
     def _lite0(self) -> Lite0:
@@ -145,6 +153,7 @@ class Engine:
         sure: bool = False,
         on_pass: OnPass | None = None,
         on_step: OnStep | None = None,
+        on_kept: OnKept | None = None,
     ) -> InpaintResult:
         """Remove what `prompt` names, or what `mask`, `box` (x, y, w, h) or `point` (x, y) shows.
 
@@ -158,14 +167,14 @@ class Engine:
         at it, and words without a verb ("a red ball") tell what shall appear there.
         sure: refuse (UnsureError, which lists the candidates) what may be something else than the words name.
         draft: an instant preview by the embedded draft network, whatever the model; passes and candidates are then 1.
-        `on_pass(record)` and `on_step(done, total)` may return False to stop. Raises InputError,
-        ObjectNotFoundError, ModelUnavailableError, Cancelled.
+        `on_pass(record)`, `on_step(done, total)` and `on_kept(record, photo)`, which sees every pass that was kept, may
+        return False to stop. Raises InputError, ObjectNotFoundError, ModelUnavailableError, Cancelled.
         """
         settings = self.settings.updated(
             seed=seed, passes=passes, par=par, candidates=candidates, steps=steps, shape_precision=shape_precision
         )
         request = to_inpaint(settings.model, any_photo_of(image), prompt, mask, box, point, find, like=image, sure=sure)
-        return self.inpainted(request, settings, draft=draft, on_pass=on_pass, on_step=on_step)
+        return self.inpainted(request, settings, draft=draft, on_pass=on_pass, on_step=on_step, on_kept=on_kept)
 
     def inpainted(
         self,
@@ -175,6 +184,7 @@ class Engine:
         draft: bool = False,
         on_pass: OnPass | None = None,
         on_step: OnStep | None = None,
+        on_kept: OnKept | None = None,
     ) -> InpaintResult:
         """`inpaint` of what was checked already."""
         started, settings = time.perf_counter(), settings or self.settings
@@ -184,7 +194,7 @@ class Engine:
         find = self._instructor.find if instructed else partial(self._finder.find, copies=not draft)
         region = find_region(find, request)
         filler = DraftFiller(self._pipeline) if draft else self._filler_for(region)
-        run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step)
+        run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step, on_kept)
         outcome, told = run.made_sure(self._finder.finders, retries=0 if draft else RETRIES)
         return self._result(request, region, outcome, settings, started, told)
 
@@ -200,6 +210,7 @@ class Engine:
         steps: int | None = None,
         on_pass: OnPass | None = None,
         on_step: OnStep | None = None,
+        on_kept: OnKept | None = None,
     ) -> InpaintResult:
         """Repair the artifacts of a picture that any tool made, inside `mask` or anywhere.
 
@@ -208,7 +219,7 @@ class Engine:
         """
         settings = self.settings.updated(seed=seed, passes=passes, par=par, candidates=candidates, steps=steps)
         request = to_refine(any_photo_of(image), mask, like=image)
-        return self.refined(request, settings, on_pass=on_pass, on_step=on_step)
+        return self.refined(request, settings, on_pass=on_pass, on_step=on_step, on_kept=on_kept)
 
     def refined(
         self,
@@ -217,6 +228,7 @@ class Engine:
         *,
         on_pass: OnPass | None = None,
         on_step: OnStep | None = None,
+        on_kept: OnKept | None = None,
     ) -> InpaintResult:
         """`refine` of what was checked already."""
         started, settings = time.perf_counter(), settings or self.settings
@@ -224,7 +236,8 @@ class Engine:
         hole = self._judge(pixels).artifacts if given is None else given
         region = Region(hole, (part_of("artifacts" if given is None else "mask", None, hole),))
         areas = [replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(pixels, hole, self._filler.side)]
-        outcome = Run(request.photo, region, self._filler, self._judge, settings, on_pass, on_step).repaired(areas)
+        run = Run(request.photo, region, self._filler, self._judge, settings, on_pass, on_step, on_kept)
+        outcome = run.repaired(areas)
         return self._result(request, region, outcome, settings, started)
 
     def segment(
@@ -241,7 +254,10 @@ class Engine:
         if bool(said) == (point is not None):
             raise InputError("expected words or a point, got " + ("both" if said else "neither"))
         if point is not None:
-            chosen = [self._finder.finders.objects.at(photo.pixels, check_point(point, photo.size))]
+            x, y = check_point(point, photo.size)
+            chosen = [self._finder.finders.objects.at(photo.pixels, (x, y))]
+            if not chosen[0].mask.any():
+                raise ObjectNotFoundError(f"expected an object at {x},{y}, found none there; draw a mask or box")
         else:
             chosen = [i for words in said for i in self._finder.ground(photo.pixels, words.instruction)[0]]
         return Segmentation(united([i.mask for i in chosen]), max(i.score for i in chosen), chosen)

@@ -16,6 +16,7 @@ from restore.cli.inpaint import inpaint, refine
 from restore.cli.models import models
 from restore.cli.rank import rank
 from restore.cli.segment import segment
+from restore.cli.serve import serve
 from restore.cli.train import train
 from restore.errors import Cancelled, InputError, RestoreError
 
@@ -63,8 +64,9 @@ def main() -> None:
     restore rank outputs/ --keep 0.8
     restore compare ours/ theirs/ --reference originals/
     restore enhance photo.jpg --task dejpeg
+    restore serve
     """
 
 
-for command in (inpaint, refine, enhance, segment, assess, rank, compare, train, dataset, models):
+for command in (inpaint, refine, enhance, segment, assess, rank, compare, serve, train, dataset, models):
     main.add_command(command)

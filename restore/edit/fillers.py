@@ -29,7 +29,8 @@ class Order:
     """What one pass asks of a filler.
 
     instruction: what the user said, None for a bare mask, box or point. index: the pass, from 1; candidates are
-    numbered on over the passes, so that no two are alike. barred (h, w): known pixels never copied from; penalty
+    numbered on over the passes, so that no two are alike, and from where the next seed's begin, so that another seed
+    is another variant. barred (h, w): known pixels never copied from; penalty
     (h, w) ≥ 0: cost of copying a pixel; both of the area's window. proposal (h, w, 3): a
     finished edit of it. on_candidate(k) is called after each fill,
     on_step() between the steps of a long one; both may raise Cancelled.
@@ -52,7 +53,7 @@ class Order:
     @property
     def first(self) -> int:
         """Number of the pass's first candidate."""
-        return (self.index - 1) * self.settings.candidates
+        return (self.index - 1 + self.settings.seed) * self.settings.candidates
 
     def generator(self, k: int) -> torch.Generator:
         """Of candidate k alone: asking for more candidates leaves the first ones as they are."""

@@ -43,11 +43,12 @@ def repair(
     fill: Fill,
     judge: Judge,
     settings: Settings,
-    on_pass: Callable[[PassRecord], None] | None = None,
+    on_pass: Callable[[PassRecord, list[Area]], None] | None = None,
     patience: int = PATIENCE,
 ) -> Outcome:
     """Run the loop. `pixels` is the photo's size, for PAR_image; areas that carry a judgement are refined.
-    patience: passes in a row without gain that end the loop."""
+    on_pass hears of each pass and of the areas as they stand after it. patience: passes in a row without gain that end
+    the loop."""
     passes: list[PassRecord] = []
     history: list[list[Area]] = []
     proposed: list[list[Area]] = []
@@ -69,7 +70,7 @@ def repair(
         history.append(areas)
         proposed.append(tried)
         if on_pass is not None:
-            on_pass(passes[-1])
+            on_pass(passes[-1], areas)
         gainless = 0 if accepted else gainless + 1
         if accepted and passes[-1].par_hole <= settings.par:
             stop = "threshold"

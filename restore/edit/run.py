@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from restore.edit.area import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, reduced
+from restore.edit.area import Area, Candidate, Image, Mask, Outcome, PassRecord, areas_of, edited, reduced
 from restore.edit.fillers import Filler, Order
 from restore.edit.find import Region
 from restore.edit.loop import repair
@@ -20,14 +20,15 @@ from restore.settings import Settings
 
 OnPass = Callable[[PassRecord], Any]
 OnStep = Callable[[int, int], Any]
+OnKept = Callable[[PassRecord, AnyPhoto], Any]
 AnyJudge = Callable[..., Judgement]  # of an image (H, W, 3), and of its hole (H, W) if not of everything
 RETRIES = 1  # attempts after the first while the grounder says that the instruction was not followed
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is repainted, by what, judged by whom, and who is told: `on_pass(record)` and `on_step(done, total)` may
-    return False to stop."""
+    """What is repainted, by what, judged by whom, and who is told: `on_pass(record)`, `on_step(done, total)` and
+    `on_kept(record, photo)`, with the photo after a pass that was kept, may return False to stop."""
 
     photo: AnyPhoto
     region: Region
@@ -36,6 +37,7 @@ class Run:
     settings: Settings
     on_pass: OnPass | None = None
     on_step: OnStep | None = None
+    on_kept: OnKept | None = None
 
     def made_sure(self, finders: Finders, retries: int = RETRIES) -> tuple[Outcome, Presence | None]:
         """The repaired areas, made anew where the grounder finds what should be gone or misses what should be there.
@@ -91,6 +93,8 @@ class Run:
         def alive() -> None:
             tell(self.on_step, done, total)
 
+        alive()  # with what is to come, and as a last chance to stop before it
+
         def fill(area: Area, todo: Mask, index: int) -> list[Candidate]:
             cost = region.penalty(area.window)
             h, w = area.hole.shape
@@ -105,6 +109,10 @@ class Run:
             # What may have been there before is no measure of something new.
             return replace(judgement, distance=None) if region.painted else judgement
 
+        def passed(record: PassRecord, areas: list[Area]) -> None:
+            tell(self.on_pass, record)
+            if self.on_kept is not None and record.accepted:
+                tell(self.on_kept, record, edited(self.photo, areas, region.hole))
+
         height, width = self.photo.pixels.shape[:2]
-        pixels, patience = height * width, self.filler.patience
-        return repair(areas, pixels, fill, judge, settings, lambda record: tell(self.on_pass, record), patience)
+        return repair(areas, height * width, fill, judge, settings, passed, self.filler.patience)

@@ -31,12 +31,20 @@ _BUFFER = threading.Lock()
 _PNG_HEAD = 33  # bytes of a PNG's signature and header
 
 
-def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[bytes], name: str) -> None:
-    """Write upright samples as `target` (a value of `SUFFIXES`).
+def encode(
+    native: np.ndarray,
+    mode: str,
+    meta: Metadata,
+    target: str,
+    file: IO[bytes],
+    name: str,
+    quality: int | None = None,
+) -> None:
+    """Write upright samples as `target` (a value of `SUFFIXES`); quality: 1 to 100 of a JPEG or lossy WebP.
 
-    Depth, greys and inks the format lacks are converted; JPEG drops alpha only where it is opaque throughout. JPEG
-    from JPEG keeps the quantisation tables; WebP is lossless unless the source was lossy. Texts and the like without
-    a place in the format are left out, with a warning.
+    Depth, greys and inks the format lacks are converted; JPEG drops alpha only where it is opaque throughout. Without
+    a quality JPEG from JPEG keeps the quantisation tables, and WebP is lossless unless the source was lossy. Texts and
+    the like without a place in the format are left out, with a warning.
     Raises InputError as `check_fit` does.
     """
     check_fit(native, mode, (native.shape[1], native.shape[0]), target, name)
@@ -49,7 +57,7 @@ def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[
         _write_png(file, fitted, kept, meta, chunks)
     elif target == "JPEG":
         segments, lost = for_jpeg(meta.extras)
-        file.write(_coded(fitted, kept, target, extra=segments, **_options(meta, target)))
+        file.write(_coded(fitted, kept, target, extra=segments, **_options(meta, target, quality)))
     elif target == "TIFF":
         lost = for_tiff(meta.extras)[1]
         _write_tiff(file, fitted, kept, meta)
@@ -58,7 +66,7 @@ def encode(native: np.ndarray, mode: str, meta: Metadata, target: str, file: IO[
         if target == "BMP" and kept == "RGBA":
             _write_bmp32(file, fitted, meta)
         else:
-            file.write(_coded(fitted, kept, target, **_options(meta, target)))
+            file.write(_coded(fitted, kept, target, **_options(meta, target, quality)))
     if lost:
         warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
 
@@ -113,7 +121,7 @@ def pillow_image(native: np.ndarray, mode: str) -> Image.Image:
     return Image.frombuffer(mode, (width, height), np.ascontiguousarray(native), "raw", mode, 0, 1)
 
 
-def _options(meta: Metadata, target: str) -> dict[str, Any]:
+def _options(meta: Metadata, target: str, quality: int | None = None) -> dict[str, Any]:
     """What Pillow's writer of `target` has to know."""
     if target == "BMP":
         return {"dpi": meta.dpi} if meta.dpi else {}
@@ -128,13 +136,14 @@ def _options(meta: Metadata, target: str) -> dict[str, Any]:
     elif 0 < len(meta.xmp) < longest:
         options["xmp"] = meta.xmp
     if target == "WEBP":
-        options |= {"quality": 95} if meta.lossy else {"lossless": True, "exact": True, "method": 0}
+        lossy, lossless = {"quality": quality or 95}, {"lossless": True, "exact": True, "method": 0}
+        options |= lossy if meta.lossy or quality is not None else lossless
     if target == "JPEG":
         options |= {"optimize": True, "progressive": meta.progressive}
-        if meta.quantisation:
+        if meta.quantisation and quality is None:
             options |= {"qtables": [list(t) for t in meta.quantisation], "subsampling": meta.subsampling}
         else:
-            options |= {"quality": 95, "subsampling": 0}
+            options |= {"quality": quality or 95, "subsampling": 0}
     return options
 
 

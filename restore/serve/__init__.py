@@ -1,0 +1,1 @@
+"""`restore serve`: an HTTP API around one engine, and a page to brush on."""
