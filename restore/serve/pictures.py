@@ -16,6 +16,7 @@ from restore.errors import InputError
 from restore.images.decode import Metadata
 from restore.images.encode import encode
 from restore.images.geometry import fitted
+from restore.images.huge import AnyPhoto
 from restore.images.mask import check_mask
 from restore.images.photo import Photo, read_photo
 from restore.reports.pictures import HEAT
@@ -44,8 +45,9 @@ def mask_of(path: Path | None, photo: Photo) -> NDArray[np.bool_] | None:
     return check_mask(found, photo.size)
 
 
-def write(photo: Photo, folder: Path, name: str, options: dict[str, Any]) -> str:
+def write(photo: AnyPhoto, folder: Path, name: str, options: dict[str, Any]) -> str:
     """The photo as a file of the wanted format; its name. Raises InputError where the format cannot hold it."""
+    assert isinstance(photo, Photo)  # what was sent is in memory: `opened`
     kind = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}.get(options["format"], photo.meta.format or "PNG")
     compression = options["compression"]
     quality = None if compression is None or kind not in ("JPEG", "WEBP") else max(1, compression)

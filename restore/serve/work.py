@@ -44,9 +44,11 @@ def edit(engine: Engine, case: Case, say: Say) -> Result:
     for k in range(count):
         result = engine.inpaint(
             photo,
-            **{name: options[name] or None for name in ("prompt", "find", "box", "point")},
-            **{name: options[name] for name in (*LOOP, "shape_precision", "draft", "sure")} | {"seed": seed + k},
             mask=mask,
+            draft=options["draft"],
+            sure=options["sure"],
+            **{name: options[name] or None for name in ("prompt", "find", "box", "point")},
+            **{name: options[name] for name in (*LOOP, "shape_precision")} | {"seed": seed + k},
             **_heard(case, say, k, count),
         )
         results.append(_edited(result, case, k))
@@ -146,7 +148,7 @@ def _edited(result: InpaintResult, case: Case, k: int) -> Result:
             "artifacts": pictures.write_overlay(result.outcome.areas, result.photo.size, folder, f"artifacts-{k}"),
         }
     last = [record for record in result.passes if record.accepted][-1]
-    told = {"par_hole": last.par_hole, "par_image": last.par_image, "quality": last.quality}
+    told: Result = {"par_hole": last.par_hole, "par_image": last.par_image, "quality": last.quality}
     if result.presence is not None:
         told["sentence"] = result.presence.sentence
     return _summary(result.summary()) | told | {"size": list(result.photo.size), "files": files}

@@ -178,20 +178,20 @@ class Workshop:
 
     async def _run(self) -> None:
         while True:
+            worker = self._worker = Worker(self.models, self.options.max_pixels)
             try:
-                self._worker = Worker(self.models, self.options.max_pixels)
-                kind, _, what = await self._worker.heard()
+                kind, _, what = await worker.heard()
                 if kind == "broken":
                     self.broken = ApiError(**what)
                     log.error(self.broken.message)
                     return
                 self.ready = True
                 while True:
-                    await self._serve(self._worker)
+                    await self._serve(worker)
             except WorkerDied:
                 self.restarts += 1
                 log.warning("the worker process ended; another is started")
-                await asyncio.to_thread(self._worker.end)
+                await asyncio.to_thread(worker.end)
                 if not self.ready:
                     await asyncio.sleep(LOAD_PAUSE)
                 self.ready = False
