@@ -193,7 +193,7 @@ def some_json(rng: random.Random) -> Attack:
     odd = (uri, "http://127.0.0.1:1/x", "file:///etc/passwd", "data:,", "data:image/png;base64,####", 5, None, [], {},
            [uri, uri], {"image_url": uri}, [{"image_url": {"url": uri}}], True,
            "data:text/html;base64,PHNjcmlwdD4=")  # fmt: skip
-    told = {"image": rng.choice(odd), "passes": 1, "draft": True}
+    told: dict[str, object] = {"image": rng.choice(odd), "passes": 1, "draft": True}
     for _ in range(rng.randrange(4)):
         told[rng.choice((*FIELDS, "images"))] = rng.choice(
             (value(rng), rng.choice(odd), -5, 1e308, [[1, 2, 3, 4]], [1, 2])

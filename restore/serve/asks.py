@@ -140,6 +140,7 @@ def _enhance(fields: Fields) -> dict[str, Any]:
         "sampling": {
             "method": fields.choice("method", METHODS) or Sampling.method,
             "steps": fields.integer("steps", 1, 250),
+            "best": fields.flag("best"),
         },
         "passes": fields.integer("passes", 1, 20) or PASSES,
         "seed": fields.integer("seed", 0, MOST_SEED) or 0,

@@ -13,7 +13,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from restore.errors import InputError
+from restore.errors import InputError, ModelUnavailableError
 from restore.serve.app import make_app
 from restore.serve.house import House
 from restore.serve.options import ServeOptions
@@ -79,9 +79,14 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().call_soon_threadsafe(asyncio.ensure_future, self.house.jobs.stop())
         super().handle_exit(sig, frame)
 
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: also where the model cannot be loaded."""
+        return await super().on_tick(counter) or self.house.workshop.broken is not None
+
 
 def serve(models: Models, options: ServeOptions) -> None:
-    """Listen until a signal comes. Raises InputError where the address or the folder cannot be used."""
+    """Listen until a signal comes. Raises InputError where the address or the folder cannot be used, and
+    ModelUnavailableError where the model cannot."""
     listener = _listener(options)
     host, port = listener.getsockname()[:2]
     app, house = make_app(models, options)
@@ -98,6 +103,8 @@ def serve(models: Models, options: ServeOptions) -> None:
     )
     log.info("http://%s:%d", f"[{host}]" if ":" in host else host, port)
     Server(config, house).run(sockets=[listener])
+    if house.workshop.broken is not None:
+        raise ModelUnavailableError(house.workshop.broken.message)
 
 
 def _listener(options: ServeOptions) -> socket.socket:

@@ -71,6 +71,7 @@ ENHANCE_FIELDS = {
     "noise": _number(0, 255, "number"),
     "jpeg_quality": _number(1, 100),
     "target": _told(_number(0, 1, "number"), "brightness wanted"),
+    "best": _told(FLAG, "the mean of eight looks, eight times the time"),
     "degradation": _told({"type": "string"}, "of compose, e.g. blur:2,downsample:2,jpeg:30"),
     **MASK,
     **OUTPUT,

@@ -183,7 +183,6 @@ class Workshop:
                 kind, _, what = await worker.heard()
                 if kind == "broken":
                     self.broken = ApiError(**what)
-                    log.error(self.broken.message)
                     return
                 self.ready = True
                 while True:

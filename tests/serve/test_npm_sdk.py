@@ -25,9 +25,11 @@ const client = new OpenAI({ baseURL: url, apiKey: "any", maxRetries: 0 });
   const sent = () => ({ ...asked, image: fs.createReadStream(photo), mask: fs.createReadStream(mask) });
   const streams = (await client.images.edit(sent())).data[0].b64_json;
   const image = [await toFile(fs.readFileSync(photo), null, { type: "image/png" })];
-  const files = (await client.images.edit({ ...asked, image, mask: await toFile(fs.readFileSync(mask)) })).data[0].b64_json;
+  const hole = await toFile(fs.readFileSync(mask));
+  const files = (await client.images.edit({ ...asked, image, mask: hole })).data[0].b64_json;
   const events = [];
-  for await (const event of await client.images.edit({ ...sent(), stream: true, partial_images: 1 })) events.push(event.type);
+  const stream = await client.images.edit({ ...sent(), stream: true, partial_images: 1 });
+  for await (const event of stream) events.push(event.type);
   let refused;
   try { await client.images.edit({ ...sent(), size: "1x1" }); }
   catch (error) { refused = [error.constructor.name, error.status, error.param]; }

@@ -126,7 +126,9 @@ async function start(fields) {
     const { results, notes } = await run({ image: state.file, output_format: "original", ...fields }, told, signal);
     state.results = results;
     await list();
-    const one = results[0], best = one.par_hole === undefined ? "" : ` Looks wrong: ${percent(one.par_hole)} of the place.`;
+    const one = results[0];
+    if (one.nothing) return say(`Nothing to restore: ${one.nothing}.`);
+    const best = one.par_hole === undefined ? "" : ` Looks wrong: ${percent(one.par_hole)} of the place.`;
     say([`Done in ${results.reduce((sum, r) => sum + r.seconds, 0).toFixed(1)} s.${best}`, one.sentence, ...notes].filter(Boolean).join(" "));
   });
 }
