@@ -190,9 +190,10 @@ def broken_form(rng: random.Random) -> Attack:
 
 def some_json(rng: random.Random) -> Attack:
     uri = "data:image/png;base64," + base64.b64encode(picture(rng)).decode()
-    odd = (uri, "http://127.0.0.1:1/x", "file:///etc/passwd", "data:,", "data:image/png;base64,####", 5, None, [], {},
-           [uri, uri], {"image_url": uri}, [{"image_url": {"url": uri}}], True,
-           "data:text/html;base64,PHNjcmlwdD4=")  # fmt: skip
+    odd: tuple[object, ...] = (
+        uri, "http://127.0.0.1:1/x", "file:///etc/passwd", "data:,", "data:image/png;base64,####", 5, None, [], {},
+        True, [uri, uri], {"image_url": uri}, [{"image_url": {"url": uri}}], "data:text/html;base64,PHNjcmlwdD4=",
+    )  # fmt: skip
     told: dict[str, object] = {"image": rng.choice(odd), "passes": 1, "draft": True}
     for _ in range(rng.randrange(4)):
         told[rng.choice((*FIELDS, "images"))] = rng.choice(

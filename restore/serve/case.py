@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 TASKS = ("edit", "refine", "enhance", "segment", "assess")
-SENT = ("image", "mask", "reference", "kernel")  # names of uploads; several images are numbered
+SENT = ("image", "mask", "reference")  # names of uploads; several images are numbered
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from restore.errors import Cancelled, InputError, ModelUnavailableError, ObjectNotFoundError, RestoreError, UnsureError
 
-PARAMS = ("image", "mask", "size", "box", "point", "find", "reference", "kernel", "prompt")
+PARAMS = ("image", "mask", "size", "box", "point", "find", "reference", "prompt", "n", "scale", "degradation")
 RETRY_AFTER = {HTTPStatus.TOO_MANY_REQUESTS: "2", HTTPStatus.SERVICE_UNAVAILABLE: "2"}  # seconds
 CLIENT_CLOSED = 499  # nobody reads it: the client went away
 

@@ -7,12 +7,14 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from restore.serve import schema
 from restore.serve.case import Case
@@ -91,31 +93,34 @@ def _response(case: Case, result: dict[str, Any], passed_over: list[str]) -> Res
     return JSONResponse(about | {"data": data, "usage": USAGE, "restore": told(case, result, passed_over)})
 
 
-async def _stream(house: House, request: Request, case: Case, passed_over: list[str]) -> Response:
-    entered = house.errand(case)
-    errand = entered.__enter__()
-    first: Event | None = None
-    try:
-        first = await unless_gone(request, asyncio.wait_for(errand.events.get(), PATIENCE))
-    except asyncio.TimeoutError:
-        pass
-    except BaseException:
-        entered.__exit__(None, None, None)
-        raise
-    if first is not None and first[0] == "failed":
-        entered.__exit__(None, None, None)
-        raise ApiError(**first[1])
+class _Stream(StreamingResponse):
+    """Server-sent events; what they come from is left however the response ends, begun or not."""
 
-    async def lines() -> AsyncIterator[bytes]:
-        try:
+    def __init__(self, lines: AsyncIterator[bytes], left: ExitStack) -> None:
+        super().__init__(lines, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+        self.left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.left:
+            await super().__call__(scope, receive, send)
+
+
+async def _stream(house: House, request: Request, case: Case, passed_over: list[str]) -> Response:
+    with ExitStack() as stack:
+        errand = stack.enter_context(house.errand(case))
+        first: Event | None = None
+        with suppress(asyncio.TimeoutError):
+            first = await unless_gone(request, asyncio.wait_for(errand.events.get(), PATIENCE))
+        if first is not None and first[0] == "failed":
+            raise ApiError(**first[1])
+
+        async def lines() -> AsyncIterator[bytes]:
             yield b": restore\n\n"
             async for kind, what in _events(errand, first):
                 for event in await asyncio.to_thread(list, _wire(case, kind, what, passed_over)):
                     yield event
-        finally:
-            entered.__exit__(None, None, None)
 
-    return StreamingResponse(lines(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+        return _Stream(lines(), stack.pop_all())
 
 
 async def _events(errand: Errand, first: Event | None) -> AsyncIterator[tuple[str, Any]]:

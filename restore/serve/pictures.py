@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from restore.edit.area import Area
 from restore.errors import InputError
+from restore.images import limits
 from restore.images.decode import Metadata
 from restore.images.encode import encode
 from restore.images.geometry import fitted
@@ -95,6 +96,17 @@ def overlay(probability: NDArray[np.float32], folder: Path, name: str) -> str:
     encode(image, "RGBA", Metadata(), "PNG", buffer, "overlay")
     (folder / f"{name}.png").write_bytes(buffer.getbuffer())
     return f"{name}.png"
+
+
+def check_room(photo: Photo, times: int, name: str) -> None:
+    """Raise InputError where a result of `times` the photo's pixels is more than one photo may have; `name` asked for
+    it."""
+    width, height = photo.size
+    if times > 1 and times * width * height > limits.MAX_PIXELS:
+        most = limits.MAX_PIXELS // 1_000_000
+        raise InputError(
+            f"{name}: expected results of at most {most} megapixels together, got {times} × {width}×{height}"
+        )
 
 
 def check_size(photo: Photo, wanted: list[int] | None) -> None:

@@ -67,7 +67,6 @@ ENHANCE_FIELDS = {
     "blur": _number(0.1, 50, "number"),
     "disk": _number(0.1, 50, "number"),
     "motion": _told({"type": "string"}, "LENGTH,ANGLE"),
-    "kernel": _told(FILE, "picture of the blur's kernel"),
     "noise": _number(0, 255, "number"),
     "jpeg_quality": _number(1, 100),
     "target": _told(_number(0, 1, "number"), "brightness wanted"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -38,6 +39,7 @@ def edit(engine: Engine, case: Case, say: Say) -> Result:
     options, count = case.options, case.options["n"]
     photo = pictures.opened(case.images()[0])
     pictures.check_size(photo, options["size"])
+    pictures.check_room(photo, count, "n")
     mask = pictures.mask_of(case.sent("mask"), photo)
     seed = options["seed"] if options["seed"] is not None else engine.settings.seed
     results = []
@@ -69,16 +71,20 @@ def enhance(engine: Engine, case: Case, say: Say) -> Result:
     if (options["task"] != "hdr" and len(images) != 1) or len(images) > 5:
         raise InputError(f"image: expected one photo, or 2 to 5 for hdr, got {len(images)} for {options['task']}")
     photos = [pictures.opened(path) for path in images]
+    damage = options["damage"]
+    if options["task"] == "super-resolution":
+        pictures.check_room(photos[0], damage["scale"] ** 2, "scale")
+    for factor in re.findall(r"downsample:\s*(\d{1,9})", damage["degradation"] or ""):
+        pictures.check_room(photos[0], int(factor) ** 2, "degradation")
     result = engine.enhance(
         photos if options["task"] == "hdr" else photos[0],
         task=options["task"],
         mask=pictures.mask_of(case.sent("mask"), photos[0]),
-        kernel=case.sent("kernel"),
         passes=options["passes"],
         seed=options["seed"],
         on_pass=lambda record: say("pass", asdict(record)),
         on_step=lambda step, total: say("step", {"done": step, "total": total}),
-        **options["damage"],
+        **damage,
         **options["sampling"],
     )
     files = {"image": pictures.write(result.photo, case.folder, "result-0", options)}

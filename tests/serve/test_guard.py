@@ -112,6 +112,14 @@ def test_bodies_and_pictures_are_bounded(strict):
     assert status == 400
     assert "megapixels" in told["error"]["message"]
     assert time.monotonic() - started < 5
+    large = png(np.zeros((600, 800), np.uint8))
+    for path, fields, param in (
+        ("/v1/images/edits", {"n": 3, "box": "9,9,9,9"}, "n"),
+        ("/v1/enhance", {"task": "super-resolution", "scale": 8}, "scale"),
+        ("/v1/enhance", {"task": "compose", "degradation": "blur:1,downsample:8"}, "degradation"),
+    ):
+        status, told = strict.send(path, {"image": large}, **fields)
+        assert (status, told["error"]["param"]) == (400, param)
     assert strict.ask("/ready")[0] == 200
 
 

@@ -205,6 +205,15 @@ def test_a_phone(browser, server):
     context.close()
 
 
+def test_the_key_is_asked_for(browser, strict):
+    page = browser.new_page()
+    page.goto(strict.url)
+    page.fill("#key-text", strict.key)
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("restore (builtin)")
+    page.close()
+
+
 def test_48_megapixels(page, tmp_path):
     """Loaded, marked and masked in good time, and the mask is of the photo's own size."""
     load(page, photo_file(6000, 8000))
