@@ -10,7 +10,7 @@ from typing import Any
 from restore.errors import Cancelled, InputError, ModelUnavailableError, ObjectNotFoundError, RestoreError, UnsureError
 
 PARAMS = ("image", "mask", "size", "box", "point", "find", "reference", "prompt", "n", "scale", "degradation")
-RETRY_AFTER = {HTTPStatus.TOO_MANY_REQUESTS: "2", HTTPStatus.SERVICE_UNAVAILABLE: "2"}  # seconds
+RETRY_AFTER: dict[int, str] = {HTTPStatus.TOO_MANY_REQUESTS: "2", HTTPStatus.SERVICE_UNAVAILABLE: "2"}  # seconds
 CLIENT_CLOSED = 499  # nobody reads it: the client went away
 
 
@@ -39,7 +39,7 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        found = {"Retry-After": RETRY_AFTER[self.status]} if self.status in RETRY_AFTER else {}  # type: ignore[index]
+        found = {"Retry-After": RETRY_AFTER[self.status]} if self.status in RETRY_AFTER else {}
         return found | ({"WWW-Authenticate": "Bearer"} if self.status == HTTPStatus.UNAUTHORIZED else {})
 
 
