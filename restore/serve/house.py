@@ -79,6 +79,9 @@ class House:
             case = Case.new(root, task, options, name)
             try:
                 await asyncio.to_thread(store, case.folder, sent)
+            except OSError:
+                case.drop()
+                raise ApiError(507, "the server has no room for what was sent", "no_room") from None
             except BaseException:
                 case.drop()
                 raise

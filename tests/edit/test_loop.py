@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from restore.edit.area import Area, Candidate, areas_of, reduced, rendered
+from restore.edit.fillers import Order
 from restore.edit.loop import repair
 from restore.pipelines.fill.enlarge import enlarged
 from restore.pipelines.fill.transforms import SHIFTED
@@ -238,6 +239,6 @@ def test_the_winner_of_a_large_window_is_copied_at_full_size():
 
 
 def test_another_seed_begins_with_other_candidates():
-    """So that variants of a fill that copies differ, and the seeds of one run never meet those of the next."""
+    """So that the variants of a fill that copies differ."""
     firsts = [[Order(Settings(seed=seed, candidates=3), index).first for index in (1, 2)] for seed in (0, 1)]
     assert firsts == [[0, 3], [3, 6]]

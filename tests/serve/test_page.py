@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.data import rocket
 
 from tests.conftest import make_scene
 from tests.serving import pixels
@@ -184,6 +185,22 @@ def test_a_refusal_is_told_and_a_run_is_cancelled(page):
     expect(page.locator("#say")).to_have_text(re.compile("^Step"), timeout=60_000)
     page.keyboard.press("Escape")
     expect(page.locator("#say")).to_have_text("Stopped.")
+
+
+def test_what_it_is_not_sure_of_is_asked(page):
+    buffer = io.BytesIO()
+    Image.fromarray(rocket()[::2, ::2]).save(buffer, "PNG")
+    load(page, buffer.getvalue(), "rocket.png")
+    page.fill("#prompt", "remove the tower")
+    page.check("#draft")
+    page.click("#run")
+    page.wait_for_selector("#say.bad, #results:not([hidden])", timeout=60_000)
+    if "Not sure" not in page.locator("#say").inner_text():
+        pytest.skip("the grounder is sure of this tower now")
+    assert page.locator("#boxes div").count() >= 1
+    page.click("#anyway")
+    page.wait_for_selector("#results:not([hidden])", timeout=60_000)
+    assert page.locator("#boxes div").count() == 0
 
 
 def test_a_phone(browser, server):

@@ -108,11 +108,8 @@ async function work(doing) {
     await doing(control.signal);
   } catch (error) {
     if (error.name === "AbortError") say("Stopped.");
-    else {
-      say(error.message, true);
-      if (error.code === "unsure") doubt(error.candidates);
-      console.info(error.message);
-    }
+    else if (error.code === "unsure") doubt(error.candidates);
+    else say(error.message, true);
   } finally {
     if (state.work === control) state.work = null;
     update();
@@ -136,7 +133,7 @@ async function start(fields) {
 async function edit(sure) {
   if (!state.file || $("run").disabled) return;
   const mask = marks.empty ? null : await marks.png();
-  const fields = { type: "edit", prompt: $("prompt").value, n: $("variants").value, passes: $("passes").value, seed: $("seed").value };
+  const fields = { type: "edit", prompt: $("prompt").value, n: $("draft").checked ? 1 : $("variants").value, passes: $("passes").value, seed: $("seed").value };
   await start({ ...fields, mask, draft: $("draft").checked, sure });
 }
 
@@ -167,11 +164,13 @@ function tell(passes) {
 }
 
 function doubt(candidates) {
+  say(`Not sure that this is meant (solid frame; score ${candidates[0].score.toFixed(2)}). Go on, or mark the place yourself.`, true);
   $("doubt").hidden = false;
-  $("boxes").replaceChildren(...candidates.map(({ box: [x, y, w, h], score }) => {
+  $("boxes").replaceChildren(...candidates.map(({ box: [x, y, w, h], score, chosen }) => {
     const shown = document.createElement("div");
     Object.assign(shown.style, { left: `${x}px`, top: `${y}px`, width: `${w}px`, height: `${h}px` });
     shown.title = `score ${score}`;
+    shown.classList.toggle("chosen", chosen);
     return shown;
   }));
 }
