@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import os
@@ -86,6 +87,7 @@ def start(state: Path, *options: str, **environment: str) -> Running:
     command = [sys.executable, "-m", "restore", "serve", "--port", "0", "--state", str(state), *options]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stderr=file, stdout=file, env={**os.environ, **environment})
+    atexit.register(process.kill)  # where a test or benchmark fails before it ends it
     end = time.monotonic() + START
     while time.monotonic() < end and process.poll() is None:
         if found := re.search(r"http://\S+", log.read_text()):
