@@ -59,3 +59,11 @@ def tell(callback: Callable[..., Any] | None, *values: Any) -> None:
     """Call it, if there is one. Raises Cancelled where it answers False."""
     if callback is not None and callback(*values) is False:
         raise Cancelled("stopped by the caller before the result was complete; nothing was written")
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What somebody else's exception says, in one line: its whole message, or its kind where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, (AttributeError, KeyError, NameError, AssertionError, NotImplementedError)):
+        text = f"{type(error).__name__}: {text}"
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from restore.errors import ModelUnavailableError
-from restore.pipelines.hub.inpaint import Image, Mask, OnStep
+from restore.errors import ModelUnavailableError, one_line
+from restore.pipelines.hub.crop import native_shape
+from restore.pipelines.hub.guard import fault
+from restore.pipelines.hub.inpaint import Image, Mask, OnStep, Shape
 
 MULTIPLE = 8  # LaMa halves three times
 
@@ -26,13 +28,15 @@ class FilePainter:
     Raises ModelUnavailableError where the file is of another kind.
     """
 
-    edits = speaks = negative = False
-    multiple = MULTIPLE
+    edits = instructed = speaks = negative = False
 
     def __init__(self, path: Path, device: torch.device, size: int = 0) -> None:
         self.path, self.square = path, False
         self.size = size
         self.net = self._onnx(path) if path.suffix.lower() == ".onnx" else self._torchscript(path, device)
+
+    def shape_for(self, crop: Shape) -> Shape:
+        return native_shape(crop, self.size, MULTIPLE, square=self.square)
 
     def __call__(
         self,
@@ -55,7 +59,10 @@ class FilePainter:
         if on_step is not None:
             on_step()
         scale = 255 if out.max() > 2 else 1  # exports differ: [0, 1] or [0, 255]
-        return np.asarray(out[0].transpose(1, 2, 0) / scale, np.float32).clip(0, 1)
+        picture = np.asarray(out[0].transpose(1, 2, 0) / scale, np.float32)
+        if wrong := fault(picture, image, mask):
+            raise self._refused(ValueError(wrong))
+        return picture.clip(0, 1)
 
     def _torchscript(self, path: Path, device: torch.device) -> Callable[..., Any]:
         try:
@@ -90,7 +97,6 @@ class FilePainter:
         return lambda pixels, hole: session.run(None, {image.name: pixels, mask.name: hole})[0]
 
     def _refused(self, error: Exception) -> ModelUnavailableError:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         return ModelUnavailableError(
-            f"expected {self.path} to be a TorchScript or ONNX network of an image and a mask, got: {reason}"
+            f"expected {self.path} to be a TorchScript or ONNX network of an image and a mask, got: {one_line(error)}"
         )

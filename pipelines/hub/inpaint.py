@@ -1,18 +1,11 @@
-"""Any inpainting or instruction-editing pipeline of diffusers, from a folder on this machine.
-
-Safetensors only, no remote code, no network: whoever names a model gets what lies in its folder.
-"""
+"""Any inpainting or instruction-editing pipeline of diffusers as something that repaints a crop."""
 
 from __future__ import annotations
 
-import inspect
-import json
+import contextlib
 import logging
-import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,40 +13,51 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from restore.errors import ModelUnavailableError
+from restore.errors import ModelUnavailableError, RestoreError, one_line
 from restore.hub.cache import quiet
+from restore.pipelines.hub.capabilities import Capabilities, capabilities_of
+from restore.pipelines.hub.crop import native_shape
+from restore.pipelines.hub.guard import fault
+from restore.pipelines.hub.opening import configs_of
 from restore.pipelines.hub.placement import DeviceMemory
 
-EDITOR = re.compile(r"Pix2Pix|Edit|Kontext")  # classes that take an instruction and no mask
-TRANSFORMER_SIZE = 1024  # native side of models whose config names none
+FRAMES = 5  # the fewest that a video model which edits one picture is asked for (ChronoEdit)
 
 log = logging.getLogger("restore")
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Shape = tuple[int, int]
 OnStep = Callable[[], None]
+
+
+class BlankedError(ModelUnavailableError):
+    """A safety checker hid what was made; another seed may pass."""
 
 
 @dataclass(frozen=True)
 class PainterOptions:
-    """size: native side, pixels (0: from the model's config); the rest as diffusers names it."""
+    """size: native side, pixels (0: from the model's config); the rest as diffusers names it, None: the model's own."""
 
     size: int = 0
-    guidance: float = 7.5
-    strength: float = 1.0
+    guidance: float | None = None
+    strength: float | None = None
     image_guidance: float = 1.5
 
 
 class Painter(Protocol):
-    """What repaints a crop. size: native side, pixels, 0 = any; multiple: of both sides; edits: it takes an
-    instruction and no mask; square: it takes size × size alone; speaks, negative: it hears a prompt, a negative one."""
+    """What repaints a crop. size: native side, pixels, 0 = any; edits: it has no place for a mask; instructed: it is
+    told what to do, not what shall be seen; speaks, negative: it hears a prompt, a negative one."""
 
     size: int
-    multiple: int
     edits: bool
-    square: bool
+    instructed: bool
     speaks: bool
     negative: bool
+
+    def shape_for(self, crop: Shape) -> Shape:
+        """(height, width) at which it takes a crop of (h, w)."""
+        ...
 
     def __call__(
         self,
@@ -66,27 +70,39 @@ class Painter(Protocol):
         num_inference_steps: int,
         on_step: OnStep | None = None,
     ) -> NDArray[np.float32]:
-        """image (h, w, 3), mask (h, w) → (h, w, 3) in [0, 1]; sides are multiples of `multiple`."""
+        """image (h, w, 3), mask (h, w) → (h', w', 3) in [0, 1]; h and w are those of `shape_for`. Raises
+        ModelUnavailableError where the model fails or what it makes is no picture (guard.py)."""
         ...
 
 
 class HubPainter:
     """A diffusers pipeline as a `Painter`."""
 
-    speaks, square = True, False
-
     def __init__(self, pipe: Any, options: PainterOptions, device: torch.device, name: str) -> None:
         self.pipe, self.options, self.name = pipe, options, name
         pipe.set_progress_bar_config(disable=True)
-        self.accepts = inspect.signature(type(pipe).__call__).parameters
-        self.edits = "mask_image" not in self.accepts
-        # Where both exist and the first is on, guidance is distilled and a negative prompt costs a second pass.
-        distilled = self.accepts.get("guidance_scale")
-        self.true_guidance = "true_cfg_scale" in self.accepts and (distilled is None or distilled.default is None)
-        both = "true_cfg_scale" in self.accepts and not self.true_guidance
-        self.negative = "negative_prompt" in self.accepts and not both
-        self.size, self.multiple = options.size or _native_size(pipe), _multiple(pipe)
+        self.able: Capabilities = capabilities_of(type(pipe), configs_of(pipe))
+        self.size, self.multiple = options.size or self.able.size, self.able.multiple
+        self.edits, self.instructed, self.speaks = self.able.edits, self.able.instructed, self.able.words
+        self.scale = self.able.scale if options.guidance is None else options.guidance
+        self.negative = self.able.negative and (self.scale is None or self.scale > 1)
         self.memory = DeviceMemory(pipe, device, name)
+        if self.able.control:
+            log.info("%s: its ControlNet is shown the photo with the hole left out, as one for inpainting wants", name)
+
+    def shape_for(self, crop: Shape) -> Shape:
+        """Where a class knows certain sizes only, and would cut the crop to one of them: the nearest of these."""
+        height, width = native_shape(crop, self.size, self.multiple)
+        buckets = getattr(self.pipe, "vae_image_processor", None) or getattr(self.pipe, "image_processor", None)
+        if hasattr(buckets, "get_default_height_width"):
+            picture = Pillow.new("RGB", (width, height))
+            found = buckets.get_default_height_width(picture)
+            return int(found[0]), int(found[1])
+        sizes = getattr(self.pipe, "resolutions", None)  # (width, height)
+        if sizes:
+            best = min(sizes, key=lambda size: abs(size[0] / size[1] - width / height))
+            return int(best[1]), int(best[0])
+        return height, width
 
     def __call__(
         self,
@@ -99,117 +115,98 @@ class HubPainter:
         num_inference_steps: int,
         on_step: OnStep | None = None,
     ) -> NDArray[np.float32]:
-        def step(pipe: Any, index: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-            if on_step is not None:
-                on_step()
-            return values
+        given = self._arguments(image, mask, prompt, negative, num_inference_steps, on_step)
+        state = generator.get_state()
+        picture = self._run(given, generator)
+        if (wrong := fault(picture, image, mask)) and self.memory.widen():
+            log.warning("%s made %s in half precision: now in float32", self.name, wrong)
+            generator.set_state(state)
+            picture = self._run(given, generator)
+            wrong = fault(picture, image, mask)
+        if wrong:
+            raise ModelUnavailableError(
+                f"expected {self.able.pipeline} of {self.name} to repaint, got {wrong}; check its files with "
+                f"'restore models verify {self.name}', or use another model"
+            )
+        return picture
 
-        height, width = mask.shape
-        offered: dict[str, Any] = {
-            "prompt": prompt,
-            "image": Pillow.fromarray(image),
-            "mask_image": Pillow.fromarray(mask.astype(np.uint8) * 255),
-            "height": height,
-            "width": width,
-            "num_inference_steps": num_inference_steps,
-            "strength": self.options.strength,
-            "true_cfg_scale" if self.true_guidance else "guidance_scale": self.options.guidance,
-            "image_guidance_scale": self.options.image_guidance,
-            "output_type": "np",
-            "callback_on_step_end": step,
-        }
+    def _arguments(
+        self, image: Image, mask: Mask, prompt: str, negative: str, steps: int, on_step: OnStep | None
+    ) -> dict[str, Any]:
+        able, (height, width) = self.able, mask.shape
+        photo, hole = Pillow.fromarray(image), Pillow.fromarray((mask ^ able.inverted).astype(np.uint8) * 255)
+        given: dict[str, Any] = {able.photo: [photo] if able.photo == "images" else photo, "output_type": "np"}
+        if able.mask:
+            given[able.mask] = hole
+        if able.control:
+            given["control_image"] = _without_hole(image, mask)
+        if able.words:
+            given["prompt"] = prompt
         if self.negative:
-            offered["negative_prompt"] = negative
-        given = {key: value for key, value in offered.items() if key in self.accepts}
+            given["negative_prompt"] = negative
+        if able.sides:
+            given |= {"height": height, "width": width}
+        if able.steps is not None:
+            given["num_inference_steps"] = steps
+        if able.guidance and self.scale is not None:
+            given[able.guidance] = self.scale
+        if able.strength is not None:
+            given["strength"] = able.strength if self.options.strength is None else self.options.strength
+        if able.image_guidance:
+            given["image_guidance_scale"] = self.options.image_guidance
+        if able.frames:
+            given["num_frames"] = FRAMES
+        if able.callback == "callback_on_step_end":
+            given[able.callback] = lambda pipe, index, timestep, values: (on_step and on_step(), values)[1]
+        elif able.callback:
+            given[able.callback] = lambda *_: on_step and on_step()
+        return given
+
+    def _run(self, given: dict[str, Any], generator: torch.Generator) -> NDArray[np.float32]:
         state = generator.get_state()
 
         def call() -> Any:
             generator.set_state(state)  # a call that is run again must see the same noise
-            out = self.pipe(**given, generator=generator)
-            if any(getattr(out, "nsfw_content_detected", None) or ()):
-                log.warning("%s blanked the fill: its safety checker took it for something unsafe", self.name)
-            return out.images[0]
+            with _seeded(generator, self.memory.device):
+                return self.pipe(**given, generator=generator)
 
         try:
             with quiet("diffusers", "transformers"):
-                return np.asarray(self.memory.run(call), np.float32)
-        except (RuntimeError, ValueError, TypeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+                out = self.memory.run(call)
+                hidden = any(getattr(out, "nsfw_content_detected", None) or ())
+                picture = _picture(out)
+        except RestoreError:
+            raise
+        except Exception as error:  # diffusers, transformers and what they call raise whatever they please
             raise ModelUnavailableError(
-                f"expected {type(self.pipe).__name__} of {self.name} to repaint, got: {reason}; is the folder complete?"
+                f"expected {self.able.pipeline} of {self.name} to repaint, got: {one_line(error)}"
             ) from error
+        if hidden:
+            raise BlankedError(
+                f"expected a fill of {self.name}, got a blank one: its safety checker took it for something unsafe; "
+                "try another seed or other words"
+            )
+        return picture
 
 
-def open_pipeline(folder: Path, name: str = "", dtype: torch.dtype = torch.float32, also: Sequence[Path] = ()) -> Any:
-    """The diffusers pipeline in `folder`; name: its class, "" = as its index says, made one that repaints.
-
-    also: the folder of a prior that comes apart (Kandinsky). Raises ModelUnavailableError.
-    """
-    try:
-        name = name or json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ModelUnavailableError(
-            f"expected a diffusers pipeline in {folder}, found no model_index.json that names a class"
-        ) from None
-    with quiet("diffusers", "transformers"):
-        try:
-            return _open(folder, name, dtype, also)
-        except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0][:300]
-            raise ModelUnavailableError(
-                f"expected a diffusers {name} with safetensors in {folder}, got: {reason}"
-            ) from None
+def _picture(out: Any) -> NDArray[np.float32]:
+    """(h, w, 3) of what a pipeline returned: its first picture, or the last frame of its first video."""
+    found = out.images[0] if hasattr(out, "images") else out.frames[0][-1]
+    picture = np.asarray(found)
+    scale = 255 if picture.dtype == np.uint8 else 1
+    return np.asarray(picture, np.float32) / scale
 
 
-def _open(folder: Path, name: str, dtype: torch.dtype, also: Sequence[Path]) -> Any:
-    import diffusers
-
-    found = getattr(diffusers, name, None)
-    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
-        raise ValueError(f"no pipeline of that name in diffusers {diffusers.__version__}")
-    if name.startswith("KandinskyV22") and not name.endswith("CombinedPipeline"):
-        return _kandinsky(folder, dtype, also)
-    accepts = inspect.signature(found.__call__).parameters
-    if "mask_image" not in accepts and not (EDITOR.search(name) and "image" in accepts):
-        found = diffusers.AutoPipelineForInpainting
-    return _load(found, folder, dtype)
+def _without_hole(image: Image, mask: Mask) -> torch.Tensor:
+    """(1, 3, h, w) in [0, 1], -1 in the hole: what ControlNets for inpainting were trained on."""
+    pixels = image.astype(np.float32) / 255
+    pixels[mask] = -1
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
-def _load(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """From safetensors, the half-precision files where the folder has them."""
-    half = "fp16" if any(folder.glob("*/*.fp16*.safetensors")) else None
-    return kind.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=half, low_cpu_mem_usage=True
-    )
-
-
-def _kandinsky(folder: Path, dtype: torch.dtype, also: Sequence[Path]) -> Any:
-    """Decoder and prior come as two repositories; diffusers' combined pipeline takes the parts of both."""
-    import diffusers
-
-    if not also:
-        raise ValueError("no prior beside the decoder; use the kandinsky-inpaint preset or a combined pipeline")
-    decoder = _load(diffusers.KandinskyV22InpaintPipeline, folder, dtype)
-    prior = _load(diffusers.KandinskyV22PriorPipeline, also[0], dtype)
-    parts = {f"prior_{key}": value for key, value in prior.components.items()}
-    return diffusers.KandinskyV22InpaintCombinedPipeline(**decoder.components, **parts)
-
-
-def _native_size(pipe: Any) -> int:
-    unet = getattr(pipe, "unet", None)
-    size = unet.config.sample_size if unet is not None else None
-    return int(size) * _vae_scale(pipe) if isinstance(size, int) else TRANSFORMER_SIZE
-
-
-def _vae_scale(pipe: Any) -> int:
-    movq = getattr(pipe, "movq", None)  # Kandinsky's decoder
-    if movq is not None:
-        return int(2 ** (len(movq.config.block_out_channels) - 1))
-    return int(getattr(pipe, "vae_scale_factor", 8))
-
-
-def _multiple(pipe: Any) -> int:
-    """Sides that the VAE and the levels of the UNet, or the 2×2 patches of a transformer, halve evenly; always of 8."""
-    unet = getattr(pipe, "unet", None)
-    halvings = len(unet.config.block_out_channels) - 1 if unet is not None else 1
-    return math.lcm(8, _vae_scale(pipe) * 2**halvings)
+@contextlib.contextmanager
+def _seeded(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """torch's own generators seeded for a while: some classes draw from these whatever generator they are given."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator.initial_seed())
+        yield

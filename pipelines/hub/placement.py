@@ -20,10 +20,18 @@ T = TypeVar("T")
 log = logging.getLogger("restore")
 
 
-def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
-    """The preset's dtype; on a CPU float16, which is slow and incomplete there, becomes float32."""
+def dtype_for(wanted: str, stored: str, device: torch.device, *, transformer: bool) -> torch.dtype:
+    """What to compute in: the preset's dtype (`wanted`, "" = none), else what the files hold (`stored`).
+
+    float32 files are halved on an accelerator: to bfloat16 where the network is a transformer, of which many overflow
+    in float16 (so float16 files of these are widened to bfloat16), to float16 where it is a UNet. On a CPU float16,
+    which is slow and incomplete there, becomes float32.
+    """
+    half = "bfloat16" if transformer else "float16"
+    if not wanted:
+        wanted = stored if stored == "bfloat16" or (device.type == "cpu" and stored) else half
     if device.type == "cpu" and wanted == "float16":
-        return torch.float32
+        wanted = "float32"
     return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[wanted]
 
 
@@ -39,6 +47,10 @@ class DeviceMemory:
 
     def __init__(self, pipe: Any, device: torch.device, name: str) -> None:
         self.pipe, self.device, self.name = pipe, device, name
+        self._start()
+
+    def _start(self) -> None:
+        pipe, device, name = self.pipe, self.device, self.name
         sizes = [sum(p.numel() * p.element_size() for p in m.parameters()) for m in _modules(pipe)]
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
         start = placement(device, free, sum(sizes), max(sizes, default=0))
@@ -65,6 +77,19 @@ class DeviceMemory:
             step = self.left.pop(0)
             log.warning("out of memory: %s now with %s", self.name, step)
             self._take(step)
+
+    def widen(self) -> bool:
+        """Compute in float32 from now on; False where it does so already, or its weights cannot be widened."""
+        if all(p.dtype == torch.float32 for m in _modules(self.pipe) for p in m.parameters()):
+            return False
+        try:
+            self.pipe.remove_all_hooks()
+            self.pipe.to("cpu")
+            self.pipe.to(dtype=torch.float32)
+        except (RuntimeError, ValueError, NotImplementedError):  # quantised weights stay what they are
+            return False
+        self._start()
+        return True
 
     def _ladder(self) -> list[str]:
         """Steps from cheap to slow that this pipeline and device offer."""

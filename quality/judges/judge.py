@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from restore.features.expectation import Expectation, working_size
 from restore.features.lite0 import Lite0
 from restore.quality.judges.judge_net import TAPS, JudgeNet
+from restore.quality.judges.lifeless import lifeless
 
 ARTIFACT = 0.85  # probability from which a pixel counts: see training/calibrate_judge.py
 EXPECTED = 2.0  # weight of the expected distance against the severity when fills of a hole are compared
+BROKEN = 3.0  # severity of lifeless pixels: quality 5, below any fill of the training
 QUALITY_SCALE = 1.0  # mean severity at which quality has fallen to 100/e
 
 
@@ -102,4 +104,7 @@ class Judge:
         distance = None
         if self.expectation is not None and not hole.all() and hole.any():
             distance = self.expectation.distance(image, hole, features)
-        return Judgement(probability * hole, hole, severity, distance)
+        dead = lifeless(image, hole)
+        share = dead.sum() / max(1, hole.sum())
+        severity = severity + share * max(0.0, BROKEN - severity)
+        return Judgement(np.where(dead, np.float32(1), probability) * hole, hole, severity, distance)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from restore.errors import ModelUnavailableError
 from restore.quality.judges.judge import Judgement
+from restore.quality.judges.lifeless import lifeless
 
 SIDE = 512  # PAL4VST's
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of its RGB in 0 … 255
@@ -42,7 +43,8 @@ class FileJudge:
         judgement = self.judge(image, hole)
         size = image.shape[1], image.shape[0]
         found = np.asarray(cv2.resize(self.probability(image), size, interpolation=cv2.INTER_LINEAR), np.float32)
-        return replace(judgement, probability=found * judgement.hole, threshold=THRESHOLD)
+        probability = np.maximum(found, lifeless(image, judgement.hole)) * judgement.hole
+        return replace(judgement, probability=probability.astype(np.float32), threshold=THRESHOLD)
 
     @torch.inference_mode()
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore.errors import ModelUnavailableError
 from restore.hub.cache import Located, described, locate
+from restore.hub.presets import preset_of_class
 from restore.settings import EMBEDDED, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -20,16 +21,39 @@ if TYPE_CHECKING:
 
 
 def default_settings(model: str) -> Settings:
-    """The settings a model starts from: its preset's steps. Raises ModelUnavailableError for an unknown name."""
+    """The settings a model starts from: its steps. Raises ModelUnavailableError for a model that is not here and
+    whose steps no preset knows."""
     if model in EMBEDDED:
         return Settings(model=model)
-    return Settings(model=model, steps=described(model).steps)
+    preset = described(model, "fill")
+    return Settings(model=model, steps=preset.steps or completed(locate(model, "fill")).preset.steps or STEPS)
+
+
+def completed(located: Located) -> Located:
+    """A model with what its preset leaves open: from the preset of its pipeline's class, then from the class itself.
+
+    Raises ModelUnavailableError where the pipeline cannot repaint.
+    """
+    preset = located.preset
+    if located.path.is_file() or None not in (preset.steps, preset.guidance, preset.strength):
+        return located
+    from restore.pipelines.hub.opening import plan_for
+
+    able = plan_for(located.path, preset.pipeline, located.also).able
+    like = preset_of_class(able.pipeline)
+    own = {"steps": able.steps, "guidance": able.scale, "strength": able.strength}
+    values = {key: getattr(like, key, None) for key in own}
+    values = {key: own[key] if value is None else value for key, value in values.items()}
+    return replace(located, preset=replace(preset, **{k: v for k, v in values.items() if getattr(preset, k) is None}))
 
 
 def settings_for(config: str | Path | None, **changes: Any) -> Settings:
     """The model's own settings, changed by a YAML file, changed by what is not None. Raises InputError."""
     values = load_settings(config, **changes)
     return replace(default_settings(values.get("model", "builtin")), **values)
+
+
+STEPS = 30  # of a model that names none
 
 
 @dataclass(frozen=True)
@@ -44,7 +68,7 @@ class Models:
 
 def models_for(settings: Settings) -> Models:
     """Nothing is loaded yet. Raises ModelUnavailableError if a model is not here."""
-    painter = None if settings.model in EMBEDDED else locate(settings.model)
+    painter = None if settings.model in EMBEDDED else locate(settings.model, "fill")
     parts = [] if settings.grounder == "builtin" else _parts(settings.grounder)
     finders = tuple(locate(part, "ground") for part in parts)
     return Models(settings, painter, finders, None if settings.judge == "builtin" else _judge_file(settings.judge))
@@ -97,12 +121,16 @@ def _judge_file(name: str) -> Path:
 def _open_painter(located: Located, device: torch.device) -> Filler:
     from restore.edit.hub_filler import PainterFiller
     from restore.pipelines.hub.file import FilePainter
-    from restore.pipelines.hub.inpaint import HubPainter, PainterOptions, open_pipeline
+    from restore.pipelines.hub.folder import configs_in, stored_dtype
+    from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
+    from restore.pipelines.hub.opening import load, plan_for
     from restore.pipelines.hub.placement import dtype_for
 
-    preset = located.preset
-    if located.path.is_file():
-        return PainterFiller(FilePainter(located.path, device, preset.size), preset.name)
-    pipe = open_pipeline(located.path, preset.pipeline, dtype_for(preset.dtype, device), located.also)
+    preset, path = completed(located).preset, located.path
+    if path.is_file():
+        return PainterFiller(FilePainter(path, device, preset.size), preset.name)
+    transformer = "transformer" in configs_in(path)
+    dtype = dtype_for(preset.dtype, "" if preset.dtype else stored_dtype(path), device, transformer=transformer)
+    pipe = load(plan_for(path, preset.pipeline, located.also), dtype, located.also)
     options = PainterOptions(preset.size, preset.guidance, preset.strength, preset.image_guidance)
     return PainterFiller(HubPainter(pipe, options, device, preset.name), preset.name)

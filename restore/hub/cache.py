@@ -48,24 +48,13 @@ def described(model: str, role: str = "") -> Preset:
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return load_preset(path)
     if path.is_dir() or (path.is_file() and path.suffix.lower() in FILES):
-        return _like(path, role)
+        return Preset(path.resolve().name, role or "fill", path=str(path))
     if HUB_ID.match(model) and not path.exists():
         repo, _, revision = model.partition("@")
         same = [p for p in presets().values() if p.repo == repo and role in ("", p.role)]
         base = same[0] if same else Preset(model, role or "fill", repo=repo)
         return replace(base, revision=revision or base.revision)
     raise unknown(model, role)
-
-
-def _like(path: Path, role: str) -> Preset:
-    """A folder without a preset gets what the preset of the same class says, but for its size."""
-    name = path.resolve().name
-    try:
-        kind = str(json.loads((path / "model_index.json").read_text(encoding="utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        kind = ""
-    like = next((p for p in presets().values() if kind and p.pipeline == kind), Preset(name, role or "fill"))
-    return replace(like, name=name, repo="", also=(), path=str(path), size=0, licence="unknown")
 
 
 def locate(model: str, role: str = "") -> Located:

@@ -15,6 +15,7 @@ from restore.settings import load_mapping
 FOLDER = Path(str(files("restore.configs")))
 ROLES = ("fill", "ground")
 DTYPES = ("float32", "float16", "bfloat16")
+LIKE = {"steps": 30, "guidance": 7.5, "strength": 1.0}  # of values that may be left to the model
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class Preset:
     tag; path: a local folder or file instead. also: further repositories it needs. file: the one file wanted of the
     repository. pipeline: class of diffusers or transformers, "" = what the folder's own index says. variant: file
     variant to prefer ("fp16"). size: native side, pixels, 0 = what the model's config says. steps, guidance, strength,
-    image_guidance: of the sampler. dtype: on an accelerator; half precision becomes float32 on a CPU. download,
-    memory: GB. licence: its name. gated: whether the hub asks for an account that has accepted the licence.
+    image_guidance: of the sampler, None = the class's own. dtype: on an accelerator, "" = what the files hold; half
+    precision becomes float32 on a CPU. download, memory: GB. licence: its name. gated: whether the hub asks for an
+    account that has accepted the licence. distilled: whether steps and guidance are of this model alone, not of all
+    of its class.
     """
 
     name: str
@@ -39,28 +42,31 @@ class Preset:
     pipeline: str = ""
     variant: str = ""
     size: int = 0
-    steps: int = 30
-    guidance: float = 7.5
-    strength: float = 1.0
+    steps: int | None = None
+    guidance: float | None = None
+    strength: float | None = None
     image_guidance: float = 1.5
-    dtype: str = "float16"
+    dtype: str = ""
     download: float = 0.0
     memory: float = 0.0
     licence: str = "unknown"
     gated: bool = False
+    distilled: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, default = getattr(self, field.name), field.default
-            kinds = (int, float) if isinstance(default, float) else type(default)
-            if field.name != "name" and (not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool)):
-                raise InputError(f"expected '{field.name}' of preset {self.name} to be like {default!r}, got {value!r}")
-        if self.role not in ROLES or self.dtype not in DTYPES:
+            value, like = getattr(self, field.name), LIKE.get(field.name, field.default)
+            kinds = (int, float) if isinstance(like, float) else type(like)
+            given = field.name != "name" and not (value is None and field.default is None)
+            if given and (not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool)):
+                raise InputError(f"expected '{field.name}' of preset {self.name} to be like {like!r}, got {value!r}")
+        if self.role not in ROLES or self.dtype not in ("", *DTYPES):
             raise InputError(
                 f"expected role {' or '.join(ROLES)} and dtype {', '.join(DTYPES)} in preset {self.name}, "
                 f"got '{self.role}' and '{self.dtype}'"
             )
-        if self.steps < 1 or self.size < 0 or not 0 < self.strength <= 1:
+        steps, strength = (1 if x is None else x for x in (self.steps, self.strength))
+        if steps < 1 or self.size < 0 or not 0 < strength <= 1:
             raise InputError(f"expected steps ≥ 1, size ≥ 0 and strength in (0, 1] in preset {self.name}, got others")
 
 
@@ -76,6 +82,11 @@ def load_preset(path: str | Path) -> Preset:
 def presets() -> dict[str, Preset]:
     """All that come with the package, by name."""
     return {path.stem: load_preset(path) for path in sorted(FOLDER.glob("*.yaml")) if path.stem != "builtin"}
+
+
+def preset_of_class(pipeline: str) -> Preset | None:
+    """The preset whose sampler suits other models of a pipeline class, None if there is none."""
+    return next((p for p in presets().values() if p.pipeline == pipeline and pipeline and not p.distilled), None)
 
 
 def preset_named(name: str, role: str = "") -> Preset | None:

@@ -24,7 +24,8 @@ from restore.edit.fillers import Order
 from restore.edit.hub_filler import BACKGROUND, PainterFiller
 from restore.errors import Cancelled, ModelUnavailableError
 from restore.grounding.instruction import parse
-from restore.pipelines.hub.inpaint import HubPainter, PainterOptions, open_pipeline
+from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
+from restore.pipelines.hub.opening import open_pipeline
 from restore.settings import Settings
 
 CPU = torch.device("cpu")
@@ -239,7 +240,7 @@ def test_qwen_image_edit_in_memory(area, monkeypatch):
     real = module.calculate_dimensions
     monkeypatch.setattr(module, "calculate_dimensions", lambda area, ratio: real(SIZE * SIZE, ratio))
     painter = HubPainter(tiny_hub.qwen_image_edit(), PainterOptions(SIZE, 4.0), CPU, "qwen")
-    assert (painter.edits, painter.negative, painter.true_guidance) == (True, True, True)
+    assert (painter.edits, painter.negative, painter.able.guidance) == (True, True, "true_cfg_scale")
     first, second = PainterFiller(painter, "qwen").fill(area, area.hole, order(2))
     assert np.array_equal(first.image[~area.hole], area.image[~area.hole])
     assert not np.array_equal(first.image, second.image)
@@ -353,7 +354,7 @@ def _remote(folder: Path) -> None:
         (_pickled, "safetensors"),
         (_remote, "StableDiffusionInpaintPipeline"),
         (_index(_class_name="NoSuchPipeline"), "NoSuchPipeline"),
-        (_index(_class_name="DDPMPipeline"), "DDPMPipeline"),
+        (_index(_class_name="DDPMPipeline", text_encoder=None), "no photo to repaint"),
         (_index(_class_name=None), "model_index.json"),
         (lambda folder: (folder / "vae" / "config.json").unlink(), "StableDiffusionInpaintPipeline"),
     ],

@@ -16,7 +16,7 @@ from restore.edit.hub_filler import BACKGROUND, PainterFiller, words_for
 from restore.errors import ModelUnavailableError
 from restore.grounding.instruction import parse
 from restore.pipelines.hub.crop import around, matched, native_shape, shrunk
-from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
+from restore.pipelines.hub.inpaint import BlankedError, HubPainter, PainterOptions
 from restore.pipelines.hub.placement import LAYERS, MODEL, SLICES, TILES, WHOLE, DeviceMemory, dtype_for, placement
 from restore.settings import Settings
 
@@ -39,9 +39,16 @@ def test_where_a_pipeline_lies_follows_from_what_is_free(device, free, weights, 
 
 
 def test_dtypes():
-    assert dtype_for("float16", CPU) is torch.float32
-    assert dtype_for("bfloat16", CPU) is torch.bfloat16
-    assert dtype_for("float16", CUDA) is torch.float16
+    def chosen(wanted: str, stored: str, device: torch.device, transformer: bool = False) -> torch.dtype:
+        return dtype_for(wanted, stored, device, transformer=transformer)
+
+    assert chosen("float16", "", CPU) is torch.float32
+    assert chosen("bfloat16", "", CPU) is torch.bfloat16
+    assert chosen("float16", "float32", CUDA, True) is torch.float16  # who says so gets it
+    assert chosen("", "bfloat16", CPU) is chosen("", "bfloat16", CUDA) is torch.bfloat16
+    assert chosen("", "float32", CPU) is chosen("", "float16", CPU) is torch.float32
+    assert chosen("", "float16", CUDA) is chosen("", "float32", CUDA) is torch.float16
+    assert chosen("", "float16", CUDA, True) is chosen("", "", CUDA, True) is torch.bfloat16
 
 
 class Coder(torch.nn.Module):
@@ -69,8 +76,9 @@ class Pipe:
 
     def __init__(self, needed: int) -> None:
         self.needed, self.attention, self.calls, self.unsafe = needed, False, 0, False
+        self.unsafe_calls: set[int] | None = None
         self.components = {"vae": Coder(), "unet": Net(), "tokenizer": None}
-        self.vae_scale_factor = 8
+        self.config: dict[str, Any] = {}
 
     def to(self, device: torch.device) -> None:
         self.device = device
@@ -81,12 +89,15 @@ class Pipe:
     def enable_attention_slicing(self) -> None:
         self.attention = True
 
-    def __call__(self, prompt: str, image: Any, mask_image: Any, height: int, width: int, generator: Any) -> Any:
+    def __call__(
+        self, prompt: str, image: Any, mask_image: Any, height: int, width: int, output_type: str, generator: Any
+    ) -> Any:
         self.calls += 1
         noise = torch.rand(height, width, 3, generator=generator)
         if self.components["vae"].tiled + self.attention < self.needed:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return type("Output", (), {"images": noise[None].numpy(), "nsfw_content_detected": [self.unsafe]})
+        unsafe = self.unsafe if self.unsafe_calls is None else self.calls in self.unsafe_calls
+        return type("Output", (), {"images": noise[None].numpy(), "nsfw_content_detected": [unsafe]})
 
 
 def draw(pipe: Pipe) -> Any:
@@ -110,11 +121,21 @@ def test_out_of_memory_takes_one_step_at_a_time_says_so_and_draws_the_same(caplo
             assert pipe.attention == (needed == 2)
 
 
-def test_a_fill_that_a_safety_checker_blanked_is_said(caplog):
+def test_what_a_safety_checker_blanked_is_no_candidate(caplog):
     pipe = Pipe(0)
     pipe.unsafe = True
-    draw(pipe)
-    assert "safety checker" in caplog.text
+    with pytest.raises(BlankedError, match="safety checker"):
+        draw(pipe)
+    (area,) = areas_of(make_scene(96, 128), hole_in((96, 128), (44, 28, 40, 40)))
+    order = Order(Settings(candidates=3, steps=1), 1)
+    one = PainterFiller(HubPainter(pipe, PainterOptions(64), CPU, "tiny"), "tiny")
+    with pytest.raises(BlankedError):
+        one.fill(area, area.hole, order)
+    caplog.clear()
+    pipe.unsafe_calls = {pipe.calls + 2}
+    with caplog.at_level(logging.WARNING, "restore"):
+        assert len(one.fill(area, area.hole, order)) == 2
+    assert caplog.text.count("safety checker") == 1
 
 
 def test_out_of_memory_after_every_step_is_one_error():
@@ -180,10 +201,13 @@ def test_a_shift_of_all_colours_is_undone_exactly_and_nothing_else_is_touched():
 class Editor:
     """Paints the left half of what it is given white."""
 
-    size, multiple, edits, square, speaks, negative = 64, 8, True, False, True, True
+    size, edits, instructed, speaks, negative = 64, True, True, True, True
 
     def __init__(self, change: float) -> None:
         self.change = change
+
+    def shape_for(self, crop: tuple[int, int]) -> tuple[int, int]:
+        return native_shape(crop, self.size, 8)
 
     def __call__(self, image: Any, mask: Any, prompt: str, negative: str, **options: Any) -> Any:
         self.prompt = prompt
@@ -228,8 +252,8 @@ def test_of_an_edit_only_changed_pixels_of_the_hole_are_kept(caplog):
     ],
 )
 def test_what_models_are_told(text, prompt, negative, instruction):
-    said = words_for(parse(text) if text else None, edits=False)
+    said = words_for(parse(text) if text else None, instructed=False)
     assert said.prompt == prompt
     assert said.negative.startswith(negative)
     assert bool(said.negative) == bool(negative)
-    assert words_for(parse(text) if text else None, edits=True).prompt == instruction
+    assert words_for(parse(text) if text else None, instructed=True).prompt == instruction

@@ -1,0 +1,76 @@
+"""What the files in a diffusers folder say without being loaded: its index, its parts' configs, their precision."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from restore.errors import ModelUnavailableError
+
+Configs = Mapping[str, Mapping[str, Any]]
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+LONGEST = 1 << 27  # bytes of a safetensors header
+
+
+def index_of(folder: Path) -> dict[str, Any]:
+    """A pipeline's model_index.json. Raises ModelUnavailableError if there is none that names a class."""
+    index = _json(folder / "model_index.json")
+    if not isinstance(index.get("_class_name"), str):
+        raise ModelUnavailableError(
+            f"expected a diffusers pipeline in {folder}, found no model_index.json that names a class"
+        )
+    return index
+
+
+def parts_in(index: Mapping[str, Any]) -> dict[str, str]:
+    """Class by component of a pipeline's index, of those that are there."""
+    return {
+        key: str(value[1])
+        for key, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[1] is not None
+    }
+
+
+def configs_in(folder: Path) -> Configs:
+    """The configs of a pipeline's components by their folders' names; "": its index."""
+    files = sorted([*folder.glob("*/config.json"), *folder.glob("*/scheduler_config.json")])
+    return {"": _json(folder / "model_index.json")} | {path.parent.name: _json(path) for path in files}
+
+
+def stored_dtype(folder: Path) -> str:
+    """The precision that most weights of the network that denoises are stored in, "" where no file says so."""
+    for part in ("transformer", "unet", "prior", "."):
+        counts: Counter[str] = Counter()
+        for file in (folder / part).glob("*.safetensors"):
+            for tensor in header(file).values():
+                if isinstance(tensor, dict) and "shape" in tensor:
+                    size = 1
+                    for side in tensor["shape"]:
+                        size *= side
+                    counts[str(tensor.get("dtype"))] += size
+        if counts:
+            return DTYPES.get(counts.most_common(1)[0][0], "")
+    return ""
+
+
+def header(file: Path) -> dict[str, Any]:
+    """The header of a safetensors file; empty if it is none."""
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            found = json.loads(stream.read(length)) if length < LONGEST else {}
+    except (OSError, struct.error, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

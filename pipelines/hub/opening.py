@@ -1,0 +1,126 @@
+"""Pipelines of diffusers from a folder on this machine: safetensors only, no remote code, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from restore.errors import ModelUnavailableError, one_line
+from restore.hub.cache import quiet
+from restore.pipelines.hub.capabilities import Capabilities, capabilities_of
+from restore.pipelines.hub.folder import Configs, configs_in, index_of, parts_in
+from restore.pipelines.hub.relatives import class_for, pipeline_class
+
+KANDINSKY = {"KandinskyV22InpaintPipeline": "KandinskyV22InpaintCombinedPipeline"}  # decoders whose prior lies apart
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a folder will be opened: as which class, with what it can do; index: the class its own index names."""
+
+    folder: Path
+    index: str
+    kind: type
+    able: Capabilities
+
+
+def plan_for(folder: Path, name: str = "", also: Sequence[Path] = ()) -> Plan:
+    """What the pipeline in `folder` will be opened as; name: a class to take instead of what fits. Nothing is loaded.
+
+    also: the folder of a prior that comes apart (Kandinsky). Raises ModelUnavailableError where it cannot repaint, with
+    what it lacks.
+    """
+    index = index_of(folder)
+    named = str(index["_class_name"])
+    found = pipeline_class(name or named)
+    if found is None:
+        import diffusers
+
+        raise ModelUnavailableError(
+            f"expected a pipeline of diffusers {diffusers.__version__} in {folder}, got {name or named}, which it does "
+            "not have; upgrade diffusers, or take another model"
+        )
+    configs = configs_in(folder)
+    kind = found if name else class_for(found, parts_in(index), configs)
+    combined = KANDINSKY.get(kind.__name__)
+    if combined is not None:
+        if not also:
+            raise ModelUnavailableError(
+                f"expected a prior beside the decoder {kind.__name__} in {folder}, found none; use --model "
+                "kandinsky-inpaint or a combined pipeline"
+            )
+        kind = pipeline_class(combined) or kind
+    able = capabilities_of(kind, configs)
+    if able.lacks:
+        raise ModelUnavailableError(
+            f"expected a model that repaints, got {kind.__name__} in {folder}, which needs {able.lacks}; "
+            "use an inpainting or editing model: restore models list"
+        )
+    return Plan(folder, named, kind, able)
+
+
+def open_pipeline(folder: Path, name: str = "", dtype: torch.dtype = torch.float32, also: Sequence[Path] = ()) -> Any:
+    """The diffusers pipeline in `folder`, made one that repaints (`plan_for`). Raises ModelUnavailableError."""
+    return load(plan_for(folder, name, also), dtype, also)
+
+
+def load(plan: Plan, dtype: torch.dtype, also: Sequence[Path] = ()) -> Any:
+    """The pipeline of a plan with its weights. Raises ModelUnavailableError."""
+    with quiet("diffusers", "transformers"):
+        try:
+            if plan.kind.__name__ in KANDINSKY.values() and also:
+                return _kandinsky(plan.folder, dtype, also)
+            return _completed(_load(plan.kind, plan.folder, dtype))
+        except Exception as error:  # diffusers, transformers, safetensors and their like raise whatever they please
+            raise ModelUnavailableError(
+                f"expected a diffusers {plan.kind.__name__} with safetensors in {plan.folder}, got: "
+                f"{one_line(error)}{_missing_package(error)}"
+            ) from None
+
+
+def _load(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """From safetensors, the half-precision files where the folder has them."""
+    half = "fp16" if any(folder.glob("*/*.fp16*.safetensors")) else None
+    return kind.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=half, low_cpu_mem_usage=True
+    )
+
+
+def _kandinsky(folder: Path, dtype: torch.dtype, also: Sequence[Path]) -> Any:
+    """Decoder and prior come as two repositories; diffusers' combined pipeline takes the parts of both."""
+    import diffusers
+
+    decoder = _load(diffusers.KandinskyV22InpaintPipeline, folder, dtype)
+    prior = _load(diffusers.KandinskyV22PriorPipeline, also[0], dtype)
+    parts = {f"prior_{key}": value for key, value in prior.components.items()}
+    return diffusers.KandinskyV22InpaintCombinedPipeline(**decoder.components, **parts)
+
+
+def _completed(pipe: Any) -> Any:
+    """Chroma's inpainting class asks its network's config for an entry that this network never had (diffusers 0.42)."""
+    if type(pipe).__name__.startswith("Chroma") and "guidance_embeds" not in pipe.transformer.config:
+        pipe.transformer.register_to_config(guidance_embeds=False)
+    return pipe
+
+
+def configs_of(pipe: Any) -> Configs:
+    """The configs of a loaded pipeline's parts, as `folder.configs_in` reads them."""
+    configs = {"": dict(pipe.config)}
+    for name, part in pipe.components.items():
+        config = getattr(part, "config", None)
+        if config is not None:
+            configs[name] = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    return configs
+
+
+def _missing_package(error: Exception) -> str:
+    """What to install, where that is what the error is about."""
+    text = str(error)
+    for package in ("torchvision", "sentencepiece", "ftfy", "bitsandbytes", "gguf", "peft", "tiktoken", "protobuf"):
+        if package in text.lower() and isinstance(error, (ImportError, NameError, ValueError)):
+            return f"; pip install {package}"
+    return ""
