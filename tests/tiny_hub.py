@@ -64,25 +64,26 @@ def clip_tokenizer(folder: Path, length: int = 24) -> Any:
     return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
 
 
-def clip_text(size: int, *, projection: bool = False, seed: int = 0) -> Any:
+def clip_text(size: int, *, projection: bool = False, seed: int = 0, positions: int = 24) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     torch.manual_seed(seed)
     config = CLIPTextConfig(
         vocab_size=400, hidden_size=size, intermediate_size=2 * size, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=24, projection_dim=size, bos_token_id=0, eos_token_id=2, pad_token_id=1,
+        max_position_embeddings=positions, projection_dim=size, bos_token_id=0, eos_token_id=2, pad_token_id=1,
     )  # fmt: skip
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
 
 
-def vae(latents: int = 4, seed: int = 0, **options: Any) -> Any:
-    """Halves once: latents of 8×8 for 16×16."""
+def vae(latents: int = 4, seed: int = 0, levels: int = 2, **options: Any) -> Any:
+    """Halves once, or as often as there are further levels: latents of 8×8 for 16×16."""
     from diffusers import AutoencoderKL
 
     torch.manual_seed(seed)
     return AutoencoderKL(
-        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, norm_num_groups=4,
-        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=latents, sample_size=64, **options,
+        block_out_channels=(8, *(16,) * (levels - 1)), down_block_types=("DownEncoderBlock2D",) * levels,
+        norm_num_groups=4, up_block_types=("UpDecoderBlock2D",) * levels, latent_channels=latents, sample_size=64,
+        **options,
     )  # fmt: skip
 
 
@@ -195,6 +196,7 @@ def kandinsky(folder: Path) -> tuple[Path, Path]:
             variance_type="fixed_small_log", prediction_type="sample", num_train_timesteps=100, clip_sample_range=5.0
         ),
     )  # fmt: skip
+    prior.prior.clip_std.data.fill_(1)  # made of zeros, which would forget the words
     net = unet(
         9, size=16, out=8, addition_embed_type="image", encoder_hid_dim=16, encoder_hid_dim_type="image_proj",
         resnet_time_scale_shift="scale_shift",

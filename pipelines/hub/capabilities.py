@@ -36,6 +36,7 @@ WANTED = {
     "task_prompt": "a grid of examples",
     "video": "a video",
 }
+UNCONDITIONAL = ("RePaintPipeline",)
 JSON = re.compile(r"Fibo")  # prompts are JSON documents that a language model writes
 
 
@@ -46,7 +47,9 @@ class Capabilities:
     words: it hears a prompt; instructed: which says what to do; negative: it hears a negative prompt; guidance: the
     argument of its scale, "" = none; real: that scale is classifier-free guidance, not distilled into the network;
     control: it takes a control image, which is made from the photo and its hole; sides: height and width can be asked
-    for; inverted: its mask is white where the photo is kept; frames: it gives frames, of which the last counts.
+    for; inverted: its mask is white where the photo is kept; square: it takes size × size alone; area: it would bring
+    every picture to one area; frames: it gives frames,
+    of which the last counts.
     size: native side, pixels; multiple: of both sides. steps, scale, strength: its own defaults, None = it has none.
     lacks: what it needs and nobody here offers, "" = it runs.
     """
@@ -65,6 +68,8 @@ class Capabilities:
     callback: str
     sides: bool
     inverted: bool
+    square: bool
+    area: bool
     frames: bool
     size: int
     multiple: int
@@ -114,7 +119,9 @@ def capabilities_of(kind: type, configs: Configs) -> Capabilities:
         control=control and "controlnet" in parts,
         callback=_first(accepts, "callback_on_step_end", "callback"),
         sides="height" in accepts and "width" in accepts,
-        inverted=name == "RePaintPipeline",
+        inverted=name in UNCONDITIONAL,
+        square=name in UNCONDITIONAL,
+        area="max_area" in accepts,
         frames="num_frames" in accepts,
         size=size,
         multiple=multiple,
@@ -154,7 +161,7 @@ def _guidance(accepts: Mapping[str, inspect.Parameter], configs: Configs) -> tup
     embedded = next((configs[p]["guidance_embeds"] for p in DENOISERS if "guidance_embeds" in configs.get(p, {})), None)
     if "true_cfg_scale" in accepts and (embedded is False or "guidance_scale" not in accepts):
         return "true_cfg_scale", True
-    if "guidance_scale" in accepts:
+    if "guidance_scale" in accepts and (embedded is not None or accepts["guidance_scale"].default is not None):
         return "guidance_scale", not embedded and not _distilled(configs)
     return "", False
 
@@ -173,8 +180,8 @@ def _sizes(configs: Configs) -> tuple[int, int]:
     side = net.get("sample_size")
     side = max(side) if isinstance(side, (list, tuple)) and side else side
     size = int(side) * factor if isinstance(side, int) and not isinstance(side, bool) and side > 0 else ANY_SIZE
-    levels = len(net.get("block_out_channels") or ()) - 1
-    halvings = levels if part == "unet" and levels >= 0 else 1
+    levels = net.get("block_out_channels")  # aMUSEd's is one number
+    halvings = len(levels) - 1 if part == "unet" and isinstance(levels, (list, tuple)) else 1
     multiple = math.lcm(8, factor * 2**halvings)
     return max(multiple, size), multiple
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -92,16 +93,16 @@ class HubPainter:
 
     def shape_for(self, crop: Shape) -> Shape:
         """Where a class knows certain sizes only, and would cut the crop to one of them: the nearest of these."""
-        height, width = native_shape(crop, self.size, self.multiple)
+        height, width = native_shape(crop, self.size, self.multiple, square=self.able.square)
         buckets = getattr(self.pipe, "vae_image_processor", None) or getattr(self.pipe, "image_processor", None)
-        if hasattr(buckets, "get_default_height_width"):
-            picture = Pillow.new("RGB", (width, height))
-            found = buckets.get_default_height_width(picture)
-            return int(found[0]), int(found[1])
-        sizes = getattr(self.pipe, "resolutions", None)  # (width, height)
+        own = vars(sys.modules[type(self.pipe).__module__]).get("PREFERRED_KONTEXT_RESOLUTIONS")
+        sizes = getattr(self.pipe, "resolutions", own)  # (width, height)
         if sizes:
             best = min(sizes, key=lambda size: abs(size[0] / size[1] - width / height))
             return int(best[1]), int(best[0])
+        if "basesize" in getattr(buckets, "config", {}):
+            found = buckets.get_default_height_width(Pillow.new("RGB", (width, height)))
+            return int(found[0]), int(found[1])
         return height, width
 
     def __call__(
@@ -146,6 +147,8 @@ class HubPainter:
             given["negative_prompt"] = negative
         if able.sides:
             given |= {"height": height, "width": width}
+        if able.area:
+            given["max_area"] = height * width
         if able.steps is not None:
             given["num_inference_steps"] = steps
         if able.guidance and self.scale is not None:
@@ -191,7 +194,8 @@ class HubPainter:
 
 def _picture(out: Any) -> NDArray[np.float32]:
     """(h, w, 3) of what a pipeline returned: its first picture, or the last frame of its first video."""
-    found = out.images[0] if hasattr(out, "images") else out.frames[0][-1]
+    pictures = getattr(out, "images", getattr(out, "image", None))  # Kandinsky 5 has one name for several
+    found = out.frames[0][-1] if pictures is None else pictures[0]
     picture = np.asarray(found)
     scale = 255 if picture.dtype == np.uint8 else 1
     return np.asarray(picture, np.float32) / scale

@@ -74,7 +74,7 @@ def load(plan: Plan, dtype: torch.dtype, also: Sequence[Path] = ()) -> Any:
         try:
             if plan.kind.__name__ in KANDINSKY.values() and also:
                 return _kandinsky(plan.folder, dtype, also)
-            return _completed(_load(plan.kind, plan.folder, dtype))
+            return completed(_load(plan.kind, plan.folder, dtype))
         except Exception as error:  # diffusers, transformers, safetensors and their like raise whatever they please
             raise ModelUnavailableError(
                 f"expected a diffusers {plan.kind.__name__} with safetensors in {plan.folder}, got: "
@@ -100,7 +100,7 @@ def _kandinsky(folder: Path, dtype: torch.dtype, also: Sequence[Path]) -> Any:
     return diffusers.KandinskyV22InpaintCombinedPipeline(**decoder.components, **parts)
 
 
-def _completed(pipe: Any) -> Any:
+def completed(pipe: Any) -> Any:
     """Chroma's inpainting class asks its network's config for an entry that this network never had (diffusers 0.42)."""
     if type(pipe).__name__.startswith("Chroma") and "guidance_embeds" not in pipe.transformer.config:
         pipe.transformer.register_to_config(guidance_embeds=False)

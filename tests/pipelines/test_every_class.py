@@ -1,0 +1,134 @@
+"""One contract over every class of the installed diffusers that fills or edits: a result as promised, or a refusal that
+names what is missing. Classes are found by inspection, so that those of a new release show up here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_scene
+from zoo import BUILDERS
+from zoo.small import everything_small
+
+from restore.edit.area import areas_of
+from restore.edit.fillers import Order
+from restore.edit.hub_filler import PainterFiller
+from restore.pipelines.hub.capabilities import capabilities_of
+from restore.pipelines.hub.crop import shrunk
+from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
+from restore.pipelines.hub.relatives import repainting
+from restore.settings import Settings
+
+CPU = torch.device("cpu")
+REFUSED = {
+    "BriaFibo2Pipeline": "JSON",
+    "BriaFiboEditPipeline": "JSON",
+    "Cosmos3OmniPipeline": "video",
+    "FluxControlInpaintPipeline": "control_image",
+    "IFInpaintingSuperResolutionPipeline": "original_image",
+    "KandinskyInpaintPipeline": "image_embeds",
+    "KandinskyV22InpaintPipeline": "image_embeds",
+    "OnnxStableDiffusionInpaintPipeline": "ONNX Runtime",
+    "PaintByExamplePipeline": "example_image",
+    "StableAudio3InpaintPipeline": "sound",
+    "StableDiffusionDiffEditPipeline": "no photo",
+    "StableDiffusionXLControlNetUnionInpaintPipeline": "control_mode",
+    "WanVACEPipeline": "video",
+}
+UNBUILT = {  # by signature only: their encoders count the picture's own tokens, which no small stand-in gives
+    "GlmImagePipeline",
+    "QwenImage21Pipeline",
+}
+CORE = {  # one of each family; the others carry the marker
+    "StableDiffusionInpaintPipeline",
+    "StableDiffusionXLInpaintPipeline",
+    "StableDiffusionControlNetInpaintPipeline",
+    "FluxInpaintPipeline",
+    "FluxKontextInpaintPipeline",
+    "Flux2KleinInpaintPipeline",
+    "ChromaInpaintPipeline",
+    "QwenImageEditInpaintPipeline",
+    "QwenImageEditPlusPipeline",
+    "ZImageInpaintPipeline",
+    "JoyImageEditPipeline",
+    "IFInpaintingPipeline",
+}
+NAMES = [pytest.param(name, marks=[] if name in CORE else pytest.mark.zoo) for name in BUILDERS]
+
+
+def test_every_class_runs_is_refused_by_name_or_is_known_not_to_be_tried():
+    found = {kind.__name__: capabilities_of(kind, {}) for kind in repainting()}
+    assert set(found) == {*BUILDERS, *REFUSED, *UNBUILT}
+    assert {name for name, able in found.items() if able.lacks} == set(REFUSED)
+    for name, word in REFUSED.items():
+        assert word in found[name].lacks, name
+        assert "\n" not in found[name].lacks
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    everything_small(monkeypatch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of diffusers about its own classes
+        yield
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a pipeline, and how others differ from it."""
+
+    pipe: Any
+    size: int
+
+    def __call__(
+        self, seed: int = 1, words: str = "a dog", negative: str = "cat", photo: int = 0, box: int = 30, **options: Any
+    ) -> Any:
+        painter = HubPainter(self.pipe, PainterOptions(self.size, **options), CPU, "tiny")
+        image, mask = make_scene(90, 120, seed=photo), np.zeros((90, 120), bool)
+        mask[20:60, box : box + 50] = True
+        small, hole = shrunk(image, mask, painter.shape_for(mask.shape))
+        generator = torch.Generator().manual_seed(seed)
+        return painter(small, hole, words, negative, generator=generator, num_inference_steps=3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_contract(name, tmp_path):
+    pipe = BUILDERS[name](tmp_path)
+    size = 128 if name.startswith(("Flux2", "ZImageOmni")) else 64  # they refuse sides below 64
+    one = HubPainter(pipe, PainterOptions(size), CPU, name)
+    able, call = one.able, Call(pipe, size)
+    assert able.pipeline == name
+    assert not able.lacks
+
+    untouched = torch.get_rng_state()
+    first = call()
+    assert torch.equal(torch.get_rng_state(), untouched)
+    assert np.array_equal(call(), first)
+    assert not np.array_equal(call(seed=2), first)
+    changes: dict[str, tuple[bool, Callable[[], Any]]] = {
+        "photo": (True, lambda: call(photo=1)),
+        "words": (able.words, lambda: call(words="a red cat")),
+        "negative": (one.negative, lambda: call(negative="dog hat")),
+        "mask": (bool(able.mask), lambda: call(box=60)),
+        "strength": (able.strength is not None, lambda: call(strength=0.5)),
+        "guidance": (bool(able.guidance), lambda: call(guidance=(one.scale or 4.0) + 2)),
+    }
+    differs = {key: not np.array_equal(make(), first) for key, (heard, make) in changes.items() if heard}
+    assert differs == dict.fromkeys(differs, True)
+    assert {"photo"} < set(differs) or not able.words
+
+    photo, hole = make_scene(200, 300), np.zeros((200, 300), bool)
+    hole[61:140, 83:201] = True
+    (area,) = areas_of(photo, hole)
+    stepped: list[int] = []
+    order = Order(Settings(steps=2, candidates=1), 1, on_step=lambda: stepped.append(1))
+    (got,) = PainterFiller(one, name).fill(area, area.hole, order)
+    assert got.image.shape == area.image.shape
+    assert np.array_equal(got.image[~area.hole], area.image[~area.hole])
+    assert not np.array_equal(got.image, area.image)
+    assert bool(stepped) == bool(able.callback)
