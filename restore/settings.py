@@ -22,7 +22,8 @@ class Settings:
     offline: never touch the network. passes: most passes over a hole (≥ 1). par: stop when PAR_hole is at or
     below this. candidates: fills per pass for the judge to choose from. steps: denoising steps of a
     sampled draft or of the model. seed: same seed, same bytes. shape_precision: how closely a
-    painted object follows its mask, 0 exactly … 1 within its box; None: by the mask's own form."""
+    painted object follows its mask, 0 exactly … 1 within its box; None: by the mask's own form. lora: files of
+    LoRAs for the model, "FILE" or "FILE:WEIGHT"."""
 
     model: str = "builtin"
     grounder: str = "builtin"
@@ -35,6 +36,7 @@ class Settings:
     candidates: int = 3
     steps: int = 8
     shape_precision: float | None = None
+    lora: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("model", "grounder", "judge"):
@@ -52,6 +54,11 @@ class Settings:
             isinstance(self.shape_precision, (int, float)) and 0 <= self.shape_precision <= 1
         ):
             raise InputError(f"expected shape_precision between 0 and 1, got {self.shape_precision!r}")
+        if not isinstance(self.lora, (list, tuple)) or not all(isinstance(file, str) for file in self.lora):
+            raise InputError(f"expected lora to be a list of files, got {self.lora!r}")
+        object.__setattr__(self, "lora", tuple(self.lora))
+        if self.lora and self.model in EMBEDDED:
+            raise InputError(f"expected a --model for --lora {self.lora[0]} to change, got {self.model}; name its base")
         if self.device not in DEVICES:
             raise InputError(f"expected device to be one of {', '.join(DEVICES)}, got {self.device!r}")
 

@@ -1,6 +1,8 @@
-"""Fillers in one file: LaMa and its like as TorchScript or ONNX, (image, mask) in, picture out.
+"""Fillers in one file, TorchScript or ONNX, of the three forms that are about.
 
-Suvorov et al., "Resolution-robust large mask inpainting with Fourier convolutions" (WACV 2022).
+LaMa and its like: RGB in [0, 1] and mask, 1 = hole (Suvorov et al., "Resolution-robust large mask inpainting with
+Fourier convolutions", WACV 2022). MI-GAN as TorchScript: one input of four channels, ½ − mask and the RGB in [−1, 1]
+without its hole, 512 × 512; as an ONNX pipeline: RGB and mask in uint8, 0 = hole (Sargsyan et al., ICCV 2023).
 """
 
 from __future__ import annotations
@@ -20,10 +22,15 @@ from restore.pipelines.hub.guard import fault
 from restore.pipelines.hub.inpaint import Image, Mask, OnStep, Shape
 
 MULTIPLE = 8  # LaMa halves three times
+ONE_INPUT = 512  # side of networks of one input, which take nothing else
+
+Pixels = NDArray[np.float32]
+Net = Callable[[Pixels, Pixels], Any]
 
 
 class FilePainter:
-    """A network of two inputs, RGB (1, 3, h, w) in [0, 1] and mask (1, 1, h, w) with 1 = hole, as a `Painter`.
+    """A network of RGB (1, 3, h, w) in [0, 1] and mask (1, 1, h, w), 1 = hole, or of a form that these are brought
+    to, as a `Painter`.
 
     Raises ModelUnavailableError where the file is of another kind.
     """
@@ -64,22 +71,29 @@ class FilePainter:
             raise self._refused(ValueError(wrong))
         return picture.clip(0, 1)
 
-    def _torchscript(self, path: Path, device: torch.device) -> Callable[..., Any]:
+    def _torchscript(self, path: Path, device: torch.device) -> Net:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is old, and so are these files
                 net = torch.jit.load(str(path), map_location=device).eval()
+                inputs = len(list(net.graph.inputs())) - 1  # the first is the network itself
         except (RuntimeError, ValueError) as error:
             raise self._refused(error) from None
 
+        if inputs == 1:
+            self.size, self.square = self.size or ONE_INPUT, True
+
         @torch.inference_mode()
-        def run(image: NDArray[np.float32], mask: NDArray[np.float32]) -> Any:
-            out = net(torch.from_numpy(image).to(device), torch.from_numpy(mask).to(device))
-            return out.float().cpu().numpy()
+        def run(image: Pixels, mask: Pixels) -> Any:
+            x, hole = torch.from_numpy(image).to(device), torch.from_numpy(mask).to(device)
+            if inputs == 1:
+                out = net(torch.cat([0.5 - hole, (2 * x - 1) * (1 - hole)], 1))
+                return (out.float() / 2 + 0.5).cpu().numpy()
+            return net(x, hole).float().cpu().numpy()
 
         return run
 
-    def _onnx(self, path: Path) -> Callable[..., Any]:
+    def _onnx(self, path: Path) -> Net:
         try:
             import onnxruntime
         except ImportError:
@@ -94,6 +108,10 @@ class FilePainter:
         height, width = image.shape[2:]
         if isinstance(height, int) and isinstance(width, int):  # a file of one size: square crops of it
             self.size, self.square = max(height, width), True
+        if image.type == "tensor(uint8)":
+            return lambda pixels, hole: session.run(None, {
+                image.name: (pixels * 255 + 0.5).astype(np.uint8), mask.name: np.uint8(255) * (hole < 0.5)
+            })[0].astype(np.float32) / 255  # fmt: skip
         return lambda pixels, hole: session.run(None, {image.name: pixels, mask.name: hole})[0]
 
     def _refused(self, error: Exception) -> ModelUnavailableError:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import struct
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from restore.errors import ModelUnavailableError
+from restore.hub.brought import of_folder
+from restore.hub.headers import header, read_json
 
 Configs = Mapping[str, Mapping[str, Any]]
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-LONGEST = 1 << 27  # bytes of a safetensors header
 
 
 def index_of(folder: Path) -> dict[str, Any]:
     """A pipeline's model_index.json. Raises ModelUnavailableError if there is none that names a class."""
-    index = _json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     if not isinstance(index.get("_class_name"), str):
-        raise ModelUnavailableError(
-            f"expected a diffusers pipeline in {folder}, found no model_index.json that names a class"
-        )
+        raise ModelUnavailableError(f"expected a diffusers pipeline in {folder}, got {of_folder(folder)}")
     return index
 
 
@@ -38,7 +36,7 @@ def parts_in(index: Mapping[str, Any]) -> dict[str, str]:
 def configs_in(folder: Path) -> Configs:
     """The configs of a pipeline's components by their folders' names; "": its index."""
     files = sorted([*folder.glob("*/config.json"), *folder.glob("*/scheduler_config.json")])
-    return {"": _json(folder / "model_index.json")} | {path.parent.name: _json(path) for path in files}
+    return {"": read_json(folder / "model_index.json")} | {path.parent.name: read_json(path) for path in files}
 
 
 def stored_dtype(folder: Path) -> str:
@@ -47,30 +45,7 @@ def stored_dtype(folder: Path) -> str:
         counts: Counter[str] = Counter()
         for file in (folder / part).glob("*.safetensors"):
             for tensor in header(file).values():
-                if isinstance(tensor, dict) and "shape" in tensor:
-                    size = 1
-                    for side in tensor["shape"]:
-                        size *= side
-                    counts[str(tensor.get("dtype"))] += size
+                counts[str(tensor["dtype"])] += math.prod(tensor["shape"])
         if counts:
             return DTYPES.get(counts.most_common(1)[0][0], "")
     return ""
-
-
-def header(file: Path) -> dict[str, Any]:
-    """The header of a safetensors file; empty if it is none."""
-    try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            found = json.loads(stream.read(length)) if length < LONGEST else {}
-    except (OSError, struct.error, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

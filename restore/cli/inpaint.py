@@ -46,6 +46,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             setting("candidates", "Fills per pass for the judge to choose from.", type=int),
             setting("steps", "Denoising steps of sampled drafts.", type=int),
             setting("model", "What fills: a preset, hub id, folder or file."),
+            click.option("--lora", multiple=True, help="FILE[:WEIGHT]: a LoRA for the model; may be repeated."),
             setting("grounder", "What finds objects, e.g. grounding-dino+sam."),
             setting("judge", "What finds artifacts: a TorchScript FILE.pt."),
             setting("device", "Where to compute.", type=click.Choice(DEVICES)),
@@ -132,6 +133,7 @@ def _models(options: dict[str, Any]) -> Models:
 
     names = ("seed", "passes", "par", "candidates", "steps", "model", "grounder", "judge", "device", "shape_precision")
     changes = {name: options.get(name) for name in names} | {"offline": options["offline"] or None}
+    changes["lora"] = options["lora"] or None
     return models_for(settings_for(options["config"], **changes))
 
 

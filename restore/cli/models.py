@@ -17,6 +17,7 @@ def models() -> None:
     \b
     restore models list
     restore models pull sd15-inpaint
+    restore models show sd15-inpaint
     restore models where sd15-inpaint
     restore models verify sd15-inpaint
     restore models remove sd15-inpaint
@@ -81,6 +82,26 @@ def pull(name: str, offline: bool) -> None:
     click.echo(f"restore: {preset.name}: {size}licence: {preset.licence}", err=True)
     for repo, commit, folder in cache.pull(name, offline=offline):
         click.echo(f"{repo} at {commit}: {folder}")
+
+
+@models.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+def show(name: str, as_json: bool) -> None:
+    """What NAME, a model on this machine, takes and gives, and how it will be called. Nothing is loaded.
+
+    \b
+    restore models show sd15-inpaint
+    restore models show my-models/sdxl --json
+    """
+    from restore.edit.choose import shown
+
+    rows = shown(name)
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for key, value in rows.items():
+        click.echo(f"{key:<12} {value}")
 
 
 @models.command()

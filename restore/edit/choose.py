@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import ModelUnavailableError
+from restore.errors import InputError, ModelUnavailableError
 from restore.hub.cache import Located, described, locate
 from restore.hub.presets import preset_of_class
 from restore.settings import EMBEDDED, Settings, load_settings
@@ -56,6 +56,33 @@ def settings_for(config: str | Path | None, **changes: Any) -> Settings:
 STEPS = 30  # of a model that names none
 
 
+def shown(model: str) -> dict[str, Any]:
+    """How a model on this machine will be called, in the words of `restore models show`.
+
+    Raises ModelUnavailableError for one that is not here or cannot repaint.
+    """
+    located = completed(locate(model, "fill"))
+    preset, path = located.preset, located.path
+    rows: dict[str, Any] = {"name": preset.name, "licence": preset.licence, "place": str(path)}
+    if path.is_file():
+        return rows | {"does": "fills the mask; hears nothing but the photo", "size": preset.size or "any"}
+    from restore.pipelines.hub.folder import stored_dtype
+    from restore.pipelines.hub.opening import plan_for
+
+    plan = plan_for(path, preset.pipeline, located.also)
+    able = plan.able
+    rows |= {"index": plan.index, "opened as": able.pipeline, "does": able.sentence}
+    rows |= {"photo": able.photo, "mask": able.mask or "none", "guidance": "none", "strength": "none"}
+    if able.guidance:
+        scale = "" if preset.guidance is None else f" {preset.guidance:g}"
+        rows["guidance"] = f"{able.guidance}{scale}, {'classifier-free' if able.real else 'distilled'}"
+    if able.strength is not None:
+        rows["strength"] = preset.strength
+    stops = "between steps" if able.callback else "between fills only"
+    rows |= {"steps": preset.steps or "its own", "size": preset.size or able.size, "multiple": able.multiple}
+    return rows | {"stored in": stored_dtype(path) or "unknown", "can stop": stops}
+
+
 @dataclass(frozen=True)
 class Models:
     """What settings name, found on this machine; None, and no finders: what comes with the package."""
@@ -71,12 +98,17 @@ def models_for(settings: Settings) -> Models:
     painter = None if settings.model in EMBEDDED else locate(settings.model, "fill")
     parts = [] if settings.grounder == "builtin" else _parts(settings.grounder)
     finders = tuple(locate(part, "ground") for part in parts)
+    if settings.lora:
+        from restore.pipelines.hub.lora import parsed
+
+        for lora in settings.lora:
+            parsed(lora)
     return Models(settings, painter, finders, None if settings.judge == "builtin" else _judge_file(settings.judge))
 
 
 def open_filler(models: Models, device: torch.device, builtin: Callable[[], Filler]) -> Filler:
     """What fills. Raises ModelUnavailableError."""
-    return builtin() if models.painter is None else _open_painter(models.painter, device)
+    return builtin() if models.painter is None else _open_painter(models.painter, device, models.settings.lora)
 
 
 def open_finder(models: Models, device: torch.device, embedded: ObjectFinder) -> ObjectFinder:
@@ -118,19 +150,23 @@ def _judge_file(name: str) -> Path:
     return path
 
 
-def _open_painter(located: Located, device: torch.device) -> Filler:
+def _open_painter(located: Located, device: torch.device, loras: Sequence[str]) -> Filler:
     from restore.edit.hub_filler import PainterFiller
     from restore.pipelines.hub.file import FilePainter
     from restore.pipelines.hub.folder import configs_in, stored_dtype
     from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
+    from restore.pipelines.hub.lora import add_loras
     from restore.pipelines.hub.opening import load, plan_for
     from restore.pipelines.hub.placement import dtype_for
 
     preset, path = completed(located).preset, located.path
     if path.is_file():
+        if loras:
+            raise InputError(f"expected a diffusers model for --lora {loras[0]}, got {path}, which takes none")
         return PainterFiller(FilePainter(path, device, preset.size), preset.name)
     transformer = "transformer" in configs_in(path)
     dtype = dtype_for(preset.dtype, "" if preset.dtype else stored_dtype(path), device, transformer=transformer)
     pipe = load(plan_for(path, preset.pipeline, located.also), dtype, located.also)
+    add_loras(pipe, loras)
     options = PainterOptions(preset.size, preset.guidance, preset.strength, preset.image_guidance)
     return PainterFiller(HubPainter(pipe, options, device, preset.name), preset.name)

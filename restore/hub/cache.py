@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from restore.errors import InputError, ModelUnavailableError
+from restore.hub.brought import near_id, told
+from restore.hub.headers import header
 from restore.hub.presets import Preset, load_preset, preset_named, presets, unknown
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:@[\w./-]+)?$")
@@ -49,6 +50,9 @@ def described(model: str, role: str = "") -> Preset:
         return load_preset(path)
     if path.is_dir() or (path.is_file() and path.suffix.lower() in FILES):
         return Preset(path.resolve().name, role or "fill", path=str(path))
+    known = told(model, role)
+    if known is not None:
+        raise known
     if HUB_ID.match(model) and not path.exists():
         repo, _, revision = model.partition("@")
         same = [p for p in presets().values() if p.repo == repo and role in ("", p.role)]
@@ -59,7 +63,14 @@ def described(model: str, role: str = "") -> Preset:
 
 def locate(model: str, role: str = "") -> Located:
     """The model's files on this machine. Raises ModelUnavailableError with the command that fetches it."""
-    preset = described(model, role)
+    located = _located(described(model, role), model)
+    lacking = packages_missing(located.preset)
+    if lacking is not None:
+        raise lacking
+    return located
+
+
+def _located(preset: Preset, model: str) -> Located:
     if preset.path:
         path = Path(preset.path).expanduser()
         if not path.exists():
@@ -72,12 +83,24 @@ def locate(model: str, role: str = "") -> Located:
     return Located(preset, folder, tuple(path for path in also if path is not None))
 
 
+def packages_missing(preset: Preset) -> ModelUnavailableError | None:
+    """The error for packages that the model needs and that are not installed; None where nothing is missing."""
+    absent = [name for name in preset.needs if find_spec(name) is None]
+    if not absent:
+        return None
+    return ModelUnavailableError(
+        f"expected {' and '.join(absent)} for model '{preset.name}', found none; pip install {' '.join(absent)}"
+    )
+
+
 def missing(preset: Preset, model: str) -> ModelUnavailableError:
     """The error for a model that is known but not here."""
     gated = GATED.format(repo=preset.repo) if preset.gated else ""
     size = f" ({preset.download:g} GB, {preset.licence})" if preset.download else ""
+    near = "" if preset.download else near_id(preset.repo)
+    hint = f"did you mean {near}? else " if near else ""
     return ModelUnavailableError(
-        f"expected model '{model}'{size} on this machine, found none; {gated}run: restore models pull {model}"
+        f"expected model '{model}'{size} on this machine, found none; {hint}{gated}run: restore models pull {model}"
     )
 
 
@@ -181,7 +204,7 @@ def faults(path: Path) -> list[str]:
         blob = file.resolve().name
         if SHA256.fullmatch(blob) and _sha256(file) != blob:
             found.append(f"{file.name}: another sha256 than the hub's")
-        elif file.suffix == ".safetensors" and not _whole(file):
+        elif file.suffix == ".safetensors" and not header(file):
             found.append(f"{file.relative_to(path) if file != path else file}: cut short or no safetensors file")
     return found if files else [f"no safetensors in {path}"]
 
@@ -192,18 +215,6 @@ def _sha256(file: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _whole(file: Path) -> bool:
-    """Whether a safetensors file has the length that its header says."""
-    try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length)) if length < 1 << 27 else {}
-        ends = [int(tensor["data_offsets"][1]) for key, tensor in header.items() if key != "__metadata__"]
-        return bool(ends) and file.stat().st_size == 8 + length + max(ends)
-    except (OSError, struct.error, ValueError, KeyError, TypeError):
-        return False
 
 
 @contextlib.contextmanager

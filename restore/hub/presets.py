@@ -28,8 +28,8 @@ class Preset:
     variant to prefer ("fp16"). size: native side, pixels, 0 = what the model's config says. steps, guidance, strength,
     image_guidance: of the sampler, None = the class's own. dtype: on an accelerator, "" = what the files hold; half
     precision becomes float32 on a CPU. download, memory: GB. licence: its name. gated: whether the hub asks for an
-    account that has accepted the licence. distilled: whether steps and guidance are of this model alone, not of all
-    of its class.
+    account that has accepted the licence. needs: packages beside ours that its parts want. distilled: whether steps
+    and guidance are of this model alone, not of all of its class.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Preset:
     memory: float = 0.0
     licence: str = "unknown"
     gated: bool = False
+    needs: tuple[str, ...] = ()
     distilled: bool = False
 
     def __post_init__(self) -> None:
@@ -73,8 +74,9 @@ class Preset:
 def load_preset(path: str | Path) -> Preset:
     """A preset from a YAML file. Raises InputError for unknown keys and values of another kind."""
     values: dict[str, Any] = load_mapping(path, [f.name for f in fields(Preset) if f.name != "name"])
-    if isinstance(values.get("also"), list):
-        values["also"] = tuple(map(str, values["also"]))
+    for key in ("also", "needs"):
+        if isinstance(values.get(key), list):
+            values[key] = tuple(map(str, values[key]))
     return Preset(Path(path).stem, **values)
 
 

@@ -39,6 +39,14 @@ class Grey(nn.Module):
         return (image * (1 - mask) + (self.level + slope) * mask) * self.top
 
 
+class Migan(nn.Module):
+    """One input: ½ − mask and the picture in [−1, 1] without its hole. Fills with three quarters of white."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hole, slope = (x[:, :1] < 0).float(), torch.linspace(0.4, 0.6, x.shape[3])
+        return x[:, 1:] * (1 - hole) + slope * hole
+
+
 class Segment(nn.Module):
     """Calls bright pixels artifacts (integers, two logits or one), or all pixels, or nothing."""
 
@@ -77,19 +85,24 @@ def varint(value: int) -> bytes:
     return out + bytes([value])
 
 
-def exported(path: Path, size: int | None) -> Path:
-    """An ONNX file of image − image · image · mask, written by hand."""
+FLOAT, UINT8 = 1, 2  # of ONNX
+
+
+def exported(path: Path, size: int | None, kind: int = FLOAT) -> Path:
+    """An ONNX file of image − image · image · mask, written by hand; in UINT8 of the lesser of image and mask."""
 
     def tensor(name: bytes, channels: int) -> bytes:
         side = field(1, size) if size else field(2, b"side")
         dims = b"".join(field(1, d) for d in (field(1, 1), field(1, channels), side, side))
-        return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
+        return field(1, name) + field(2, field(1, field(1, kind) + field(2, dims)))
 
     def node(kind: bytes, first: bytes, second: bytes, out: bytes) -> bytes:
         return field(1, field(1, first) + field(1, second) + field(2, out) + field(4, kind))
 
     graph = node(b"Mul", b"image", b"mask", b"hole") + node(b"Mul", b"image", b"hole", b"square")
     graph += node(b"Sub", b"image", b"square", b"out") + field(2, b"g")
+    if kind == UINT8:  # what is kept, and 0 in the hole
+        graph = node(b"Min", b"image", b"mask", b"out") + field(2, b"g")
     graph += field(11, tensor(b"image", 3)) + field(11, tensor(b"mask", 1)) + field(12, tensor(b"out", 3))
     path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(1, b"") + field(2, 13)))
     return path
@@ -118,10 +131,28 @@ def test_an_onnx_filler_of_any_or_one_size(tmp_path, size):
     assert np.allclose(new, old - old**2, atol=1e-6)
 
 
+def test_a_network_of_one_input_is_called_as_migan_is(tmp_path):
+    painter = FilePainter(scripted(Migan(), tmp_path / "migan.pt"), CPU)
+    assert (painter.size, painter.square, painter.shape_for((90, 120))) == (512, True, (512, 512))
+    assert np.allclose(painted(painter)[0], 0.75, atol=0.06)
+
+
+def test_a_pipeline_of_bytes_hears_what_is_kept(tmp_path):
+    """This one keeps what its mask says and blackens the hole, which no fill may."""
+    pytest.importorskip("onnxruntime")
+    painter = FilePainter(exported(tmp_path / "bytes.onnx", None, UINT8), CPU)
+    with pytest.raises(ModelUnavailableError, match=r"one flat colour \(0, 0, 0\)"):
+        painted(painter)
+    image, mask = make_scene(40, 40), np.zeros((1, 1, 40, 40), np.float32)
+    mask[..., 10:20, 12:30] = 1
+    out = painter.net(image.transpose(2, 0, 1)[None].astype(np.float32) / 255, mask)
+    assert np.array_equal(np.rint(out[0] * 255).transpose(1, 2, 0), image * (mask[0, 0] == 0)[..., None])
+
+
 def test_files_of_another_kind_are_refused(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "pickle.pt")
-    scripted(Segment("one"), tmp_path / "one-input.pt")
-    for name in ("pickle.pt", "one-input.pt"):
+    scripted(Segment("one"), tmp_path / "segmenter.pt")
+    for name in ("pickle.pt", "segmenter.pt"):
         with pytest.raises(ModelUnavailableError, match="TorchScript or ONNX") as caught:
             painted(FilePainter(tmp_path / name, CPU))
         assert "\n" not in str(caught.value)
