@@ -138,7 +138,7 @@ def _lacks(name: str, accepts: Mapping[str, inspect.Parameter], parts: Mapping[s
     if name.startswith("Onnx"):
         return "sessions of ONNX Runtime; take the folder with safetensors that it was made of"
     if not photo or not (mask or EDITOR.search(name)):
-        return "no photo to repaint: it makes pictures from words" if not photo else "a mask; it has no place for one"
+        return f"a place for the {'mask' if photo else 'photo: it makes pictures from words'}"
     offered = {"self", "prompt", "negative_prompt", photo, mask, "args", "kwargs"}
     required = [k for k, p in accepts.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     wanted = [k for k in required if k not in offered]

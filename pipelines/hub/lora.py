@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +41,8 @@ def add_loras(pipe: Any, loras: Sequence[str]) -> None:
     names = [f"lora{i}" for i in range(len(found))]
     for name, (path, _) in zip(names, found, strict=True):
         try:
-            with quiet("diffusers", "transformers"):
+            with quiet("diffusers", "transformers"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # peft's, that there are several
                 pipe.load_lora_weights(
                     str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
                 )

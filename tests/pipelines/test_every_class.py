@@ -3,9 +3,11 @@ names what is missing. Classes are found by inspection, so that those of a new r
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from conftest import make_scene
 from zoo import BUILDERS
 from zoo.small import everything_small
+from zoo.table import END, START, claim, tables
 
 from restore.edit.area import areas_of
 from restore.edit.fillers import Order
@@ -24,6 +27,7 @@ from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
 from restore.pipelines.hub.relatives import repainting
 from restore.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 REFUSED = {
     "BriaFibo2Pipeline": "JSON",
@@ -36,7 +40,7 @@ REFUSED = {
     "OnnxStableDiffusionInpaintPipeline": "ONNX Runtime",
     "PaintByExamplePipeline": "example_image",
     "StableAudio3InpaintPipeline": "sound",
-    "StableDiffusionDiffEditPipeline": "no photo",
+    "StableDiffusionDiffEditPipeline": "place for the photo",
     "StableDiffusionXLControlNetUnionInpaintPipeline": "control_mode",
     "WanVACEPipeline": "video",
 }
@@ -68,6 +72,19 @@ def test_every_class_runs_is_refused_by_name_or_is_known_not_to_be_tried():
     for name, word in REFUSED.items():
         assert word in found[name].lacks, name
         assert "\n" not in found[name].lacks
+
+
+def test_the_documentation_says_what_runs():
+    """UPDATE_DOCS=1 writes the tables anew."""
+    page, told = ROOT / "docs" / "models.md", ROOT / "README.md"
+    text = page.read_text(encoding="utf-8")
+    before, after = text[: text.index(START)], text[text.index(END) + len(END) :]
+    made = before + tables(BUILDERS) + after
+    if os.environ.get("UPDATE_DOCS"):
+        page.write_text(made, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == made
+    for path in (page, told):
+        assert claim(BUILDERS) in " ".join(path.read_text(encoding="utf-8").split()), path
 
 
 @pytest.fixture(autouse=True)

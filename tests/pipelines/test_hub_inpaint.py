@@ -354,7 +354,7 @@ def _remote(folder: Path) -> None:
         (_pickled, "safetensors"),
         (_remote, "StableDiffusionInpaintPipeline"),
         (_index(_class_name="NoSuchPipeline"), "NoSuchPipeline"),
-        (_index(_class_name="DDPMPipeline", text_encoder=None), "no photo to repaint"),
+        (_index(_class_name="DDPMPipeline", text_encoder=None), "place for the photo"),
         (_index(_class_name=None), "model_index.json"),
         (lambda folder: (folder / "vae" / "config.json").unlink(), "StableDiffusionInpaintPipeline"),
     ],
