@@ -34,6 +34,7 @@ AIM = 0.9  # of the bare model's speed
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 Maker = Callable[[torch.dtype], Any]  # a new pipeline
+Sample = tuple[Any, Any]  # picture and hole
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def measured(
         painter = HubPainter(pipe, PainterOptions(size), device, name)
         sample = _sample(painter.shape_for((size, size)))
         weights = sum(p.numel() * p.element_size() for part in _parts(pipe) for p in part.parameters()) / 1e9
-        picture = _fill(painter, *sample, steps)
+        picture = _fill(painter, sample, steps)
         bare, engine, same = _bare_and_engine(painter, sample, steps, device, repeats)
         peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
         truth = picture if truth is None else truth
@@ -82,7 +83,7 @@ def measured(
     return rows
 
 
-def _sample(shape: tuple[int, int]) -> tuple[Any, Any]:
+def _sample(shape: tuple[int, int]) -> Sample:
     """A smooth picture with grain, and a hole in its middle."""
     height, width = shape
     rng = np.random.default_rng(0)
@@ -92,16 +93,16 @@ def _sample(shape: tuple[int, int]) -> tuple[Any, Any]:
     return slope.clip(0, 255).astype(np.uint8), hole
 
 
-def _fill(painter: HubPainter, image: Any, hole: Any, steps: int) -> Any:
+def _fill(painter: HubPainter, sample: Sample, steps: int) -> Any:
     generator = torch.Generator().manual_seed(7)
-    return painter(image, hole, "a dog", "cat", generator=generator, num_inference_steps=steps)
+    return painter(*sample, "a dog", "cat", generator=generator, num_inference_steps=steps)
 
 
 def _bare_and_engine(
-    painter: HubPainter, sample: Any, steps: int, device: torch.device, repeats: int
+    painter: HubPainter, sample: Sample, steps: int, device: torch.device, repeats: int
 ) -> tuple[float, float, bool]:
     """Steps/s of the class's own call and of the painter's, in turns; whether both make the same picture."""
-    given = painter._arguments(*sample, "a dog", "cat", steps, None)
+    given = painter.arguments(*sample, "a dog", "cat", steps, None)
     given.pop(painter.able.callback, None)
     seconds: dict[str, list[float]] = {"bare": [], "engine": []}
     pictures: dict[str, Any] = {}
@@ -110,7 +111,7 @@ def _bare_and_engine(
         with quiet("diffusers", "transformers"):
             return painter.pipe(**given, generator=torch.Generator().manual_seed(7)).images[0]
 
-    ways: dict[str, Callable[[], Any]] = {"bare": bare, "engine": lambda: _fill(painter, *sample, steps)}
+    ways: dict[str, Callable[[], Any]] = {"bare": bare, "engine": lambda: _fill(painter, sample, steps)}
     for _ in range(repeats):
         for way, call in ways.items():
             started = _now(device)
@@ -120,14 +121,14 @@ def _bare_and_engine(
     return per["bare"], per["engine"], bool(np.array_equal(pictures["bare"], pictures["engine"]))
 
 
-def _compiled(painter: HubPainter, sample: Any, steps: int, device: torch.device) -> float | None:
+def _compiled(painter: HubPainter, sample: Sample, steps: int, device: torch.device) -> float | None:
     """Steps/s with the denoiser compiled; None where that fails."""
     part = next(name for name in ("transformer", "unet") if getattr(painter.pipe, name, None) is not None)
     try:
         getattr(painter.pipe, part).compile()
-        _fill(painter, *sample, steps)
+        _fill(painter, sample, steps)
         started = _now(device)
-        _fill(painter, *sample, steps)
+        _fill(painter, sample, steps)
         return steps / (_now(device) - started)
     except RestoreError:
         return None

@@ -92,7 +92,7 @@ class Capabilities:
         return f"{where}; hears {told}{extra}"
 
 
-def capabilities_of(kind: type, configs: Configs) -> Capabilities:
+def capabilities_of(kind: Any, configs: Configs) -> Capabilities:
     """What pipeline class `kind` does with parts of these configs (name of the part → its config)."""
     name = kind.__name__
     accepts = inspect.signature(kind.__call__).parameters

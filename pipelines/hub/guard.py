@@ -58,23 +58,25 @@ def _shift(picture: Picture, image: Image, known: Mask) -> tuple[int, int]:
     """(x, y), pixels, by which the known part of the picture lies beside its place; (0, 0) where that is not sure."""
     scale = SIDE / max(known.shape)
     size = max(8, round(known.shape[1] * scale)), max(8, round(known.shape[0] * scale))
-    weight = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    weight, was, now = (
+        np.asarray(cv2.resize(np.asarray(x, np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+        for x in (known, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+    )
     if weight.mean() < 0.25:
         return 0, 0
-    was = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    now = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
     before, after = ((x - np.average(x, weights=weight)) * weight for x in (was, now))
     (x, y), _ = cv2.phaseCorrelate(before, after, cv2.createHanningWindow(size, cv2.CV_32F))
     dx, dy = round(x), round(y)
     if max(abs(dx) / size[0], abs(dy) / size[1]) < SHIFT:
         return 0, 0
-    back, there = np.roll(now, (-dy, -dx), (0, 1)), weight * np.roll(weight, (-dy, -dx), (0, 1))
+    back = np.asarray(np.roll(now, (-dy, -dx), (0, 1)), np.float32)
+    there = np.asarray(weight * np.roll(weight, (-dy, -dx), (0, 1)), np.float32)
     if _correlation(was, back, there) < max(SURE, GAIN + _correlation(was, now, weight)):
         return 0, 0
     return round(dx / scale), round(dy / scale)
 
 
 def _correlation(a: Picture, b: Picture, weight: Picture) -> float:
-    a, b = a - np.average(a, weights=weight), b - np.average(b, weights=weight)
+    a, b = (np.asarray(x - np.average(x, weights=weight), np.float32) for x in (a, b))
     scale = float((weight * a * a).sum() * (weight * b * b).sum()) ** 0.5
     return float((weight * a * b).sum()) / scale if scale > 0 else 0.0

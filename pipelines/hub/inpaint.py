@@ -94,7 +94,7 @@ class HubPainter:
     def shape_for(self, crop: Shape) -> Shape:
         """Where a class knows certain sizes only, and would cut the crop to one of them: the nearest of these."""
         height, width = native_shape(crop, self.size, self.multiple, square=self.able.square)
-        buckets = getattr(self.pipe, "vae_image_processor", None) or getattr(self.pipe, "image_processor", None)
+        buckets: Any = getattr(self.pipe, "vae_image_processor", None) or getattr(self.pipe, "image_processor", None)
         own = vars(sys.modules[type(self.pipe).__module__]).get("PREFERRED_KONTEXT_RESOLUTIONS")
         sizes = getattr(self.pipe, "resolutions", own)  # (width, height)
         if sizes:
@@ -116,7 +116,7 @@ class HubPainter:
         num_inference_steps: int,
         on_step: OnStep | None = None,
     ) -> NDArray[np.float32]:
-        given = self._arguments(image, mask, prompt, negative, num_inference_steps, on_step)
+        given = self.arguments(image, mask, prompt, negative, num_inference_steps, on_step)
         state = generator.get_state()
         picture = self._run(given, generator)
         if (wrong := fault(picture, image, mask)) and self.memory.widen():
@@ -131,9 +131,10 @@ class HubPainter:
             )
         return picture
 
-    def _arguments(
+    def arguments(
         self, image: Image, mask: Mask, prompt: str, negative: str, steps: int, on_step: OnStep | None
     ) -> dict[str, Any]:
+        """What the pipeline's call is given, but for its generator."""
         able, (height, width) = self.able, mask.shape
         photo, hole = Pillow.fromarray(image), Pillow.fromarray((mask ^ able.inverted).astype(np.uint8) * 255)
         given: dict[str, Any] = {able.photo: [photo] if able.photo == "images" else photo, "output_type": "np"}
@@ -197,8 +198,7 @@ def _picture(out: Any) -> NDArray[np.float32]:
     pictures = getattr(out, "images", getattr(out, "image", None))  # Kandinsky 5 has one name for several
     found = out.frames[0][-1] if pictures is None else pictures[0]
     picture = np.asarray(found)
-    scale = 255 if picture.dtype == np.uint8 else 1
-    return np.asarray(picture, np.float32) / scale
+    return np.asarray(picture / 255 if picture.dtype == np.uint8 else picture, np.float32)
 
 
 def _without_hole(image: Image, mask: Mask) -> torch.Tensor:

@@ -42,9 +42,10 @@ def completed(located: Located) -> Located:
     able = plan_for(located.path, preset.pipeline, located.also).able
     like = preset_of_class(able.pipeline)
     own = {"steps": able.steps, "guidance": able.scale, "strength": able.strength}
-    values = {key: getattr(like, key, None) for key in own}
+    values: dict[str, Any] = {key: getattr(like, key, None) for key in own}
     values = {key: own[key] if value is None else value for key, value in values.items()}
-    return replace(located, preset=replace(preset, **{k: v for k, v in values.items() if getattr(preset, k) is None}))
+    left: dict[str, Any] = {key: value for key, value in values.items() if getattr(preset, key) is None}
+    return replace(located, preset=replace(preset, **left))
 
 
 def settings_for(config: str | Path | None, **changes: Any) -> Settings:
