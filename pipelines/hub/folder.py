@@ -40,10 +40,13 @@ def configs_in(folder: Path) -> Configs:
 
 
 def stored_dtype(folder: Path) -> str:
-    """The precision that most weights of the network that denoises are stored in, "" where no file says so."""
+    """The precision that most weights of the network that denoises are stored in, "" where no file says so.
+
+    folder: a pipeline's, or one file of everything.
+    """
     for part in ("transformer", "unet", "prior", "."):
         counts: Counter[str] = Counter()
-        for file in (folder / part).glob("*.safetensors"):
+        for file in [folder] if folder.is_file() else (folder / part).glob("*.safetensors"):
             for tensor in header(file).values():
                 counts[str(tensor["dtype"])] += math.prod(tensor["shape"])
         if counts:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 
 from restore.errors import ModelUnavailableError, one_line
 from restore.hub.cache import quiet
+from restore.hub.single_file import Single, recognised, write_configs
 from restore.pipelines.hub.capabilities import Capabilities, capabilities_of
 from restore.pipelines.hub.folder import Configs, configs_in, index_of, parts_in
 from restore.pipelines.hub.relatives import class_for, pipeline_class
@@ -20,20 +23,27 @@ KANDINSKY = {"KandinskyV22InpaintPipeline": "KandinskyV22InpaintCombinedPipeline
 
 @dataclass(frozen=True)
 class Plan:
-    """How a folder will be opened: as which class, with what it can do; index: the class its own index names."""
+    """How a model will be opened: as which class, with what it can do; index: the class its own index names; file: all
+    weights in one file, whose configs alone are in the folder."""
 
     folder: Path
     index: str
     kind: type
     able: Capabilities
+    transformer: bool
+    file: Path | None = None
 
 
 def plan_for(folder: Path, name: str = "", also: Sequence[Path] = ()) -> Plan:
-    """What the pipeline in `folder` will be opened as; name: a class to take instead of what fits. Nothing is loaded.
+    """What the pipeline in `folder`, or a single file, will be opened as; name: a class to take instead of what fits.
+    Nothing is loaded.
 
     also: the folder of a prior that comes apart (Kandinsky). Raises ModelUnavailableError where it cannot repaint, with
     what it lacks.
     """
+    file = folder if folder.is_file() else None
+    if file is not None:
+        folder = _configs_of_file(file)
     index = index_of(folder)
     named = str(index["_class_name"])
     found = pipeline_class(name or named)
@@ -60,7 +70,20 @@ def plan_for(folder: Path, name: str = "", also: Sequence[Path] = ()) -> Plan:
             f"expected a model that repaints, got {kind.__name__} in {folder}, which needs {able.lacks}; "
             "use an inpainting or editing model: restore models list"
         )
-    return Plan(folder, named, kind, able)
+    return Plan(folder, named, kind, able, "transformer" in configs, file)
+
+
+@cache
+def _kept(file: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for the configs of a file, until the program ends."""
+    return tempfile.TemporaryDirectory(prefix="restore-configs-")
+
+
+def _configs_of_file(file: Path) -> Path:
+    single = recognised(file)
+    if not isinstance(single, Single):
+        raise ModelUnavailableError(f"expected a Stable Diffusion in {file}, got {single or 'something else'}")
+    return write_configs(single, Path(_kept(file.resolve()).name))
 
 
 def open_pipeline(folder: Path, name: str = "", dtype: torch.dtype = torch.float32, also: Sequence[Path] = ()) -> Any:
@@ -74,10 +97,12 @@ def load(plan: Plan, dtype: torch.dtype, also: Sequence[Path] = ()) -> Any:
         try:
             if plan.kind.__name__ in KANDINSKY.values() and also:
                 return _kandinsky(plan.folder, dtype, also)
+            if plan.file is not None:
+                return _load_file(plan.kind, plan.file, plan.folder, dtype)
             return completed(_load(plan.kind, plan.folder, dtype))
         except Exception as error:  # diffusers, transformers, safetensors and their like raise whatever they please
             raise ModelUnavailableError(
-                f"expected a diffusers {plan.kind.__name__} with safetensors in {plan.folder}, got: "
+                f"expected a diffusers {plan.kind.__name__} with safetensors in {plan.file or plan.folder}, got: "
                 f"{one_line(error)}{_missing_package(error)}"
             ) from None
 
@@ -88,6 +113,12 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     return kind.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=half, low_cpu_mem_usage=True
     )
+
+
+def _load_file(kind: Any, file: Path, configs: Path, dtype: torch.dtype) -> Any:
+    """All parts from one file."""
+    options = {"safety_checker": None} if "safety_checker" in kind._optional_components else {}
+    return kind.from_single_file(str(file), config=str(configs), dtype=dtype, local_files_only=True, **options)
 
 
 def _kandinsky(folder: Path, dtype: torch.dtype, also: Sequence[Path]) -> Any:

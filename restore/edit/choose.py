@@ -35,7 +35,7 @@ def completed(located: Located) -> Located:
     Raises ModelUnavailableError where the pipeline cannot repaint.
     """
     preset = located.preset
-    if located.path.is_file() or None not in (preset.steps, preset.guidance, preset.strength):
+    if located.network or None not in (preset.steps, preset.guidance, preset.strength):
         return located
     from restore.pipelines.hub.opening import plan_for
 
@@ -65,7 +65,7 @@ def shown(model: str) -> dict[str, Any]:
     located = completed(locate(model, "fill"))
     preset, path = located.preset, located.path
     rows: dict[str, Any] = {"name": preset.name, "licence": preset.licence, "place": str(path)}
-    if path.is_file():
+    if located.network:
         return rows | {"does": "fills the mask; hears nothing but the photo", "size": preset.size or "any"}
     from restore.pipelines.hub.folder import stored_dtype
     from restore.pipelines.hub.opening import plan_for
@@ -154,20 +154,20 @@ def _judge_file(name: str) -> Path:
 def _open_painter(located: Located, device: torch.device, loras: Sequence[str]) -> Filler:
     from restore.edit.hub_filler import PainterFiller
     from restore.pipelines.hub.file import FilePainter
-    from restore.pipelines.hub.folder import configs_in, stored_dtype
+    from restore.pipelines.hub.folder import stored_dtype
     from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
     from restore.pipelines.hub.lora import add_loras
     from restore.pipelines.hub.opening import load, plan_for
     from restore.pipelines.hub.placement import dtype_for
 
     preset, path = completed(located).preset, located.path
-    if path.is_file():
+    if located.network:
         if loras:
             raise InputError(f"expected a diffusers model for --lora {loras[0]}, got {path}, which takes none")
         return PainterFiller(FilePainter(path, device, preset.size), preset.name)
-    transformer = "transformer" in configs_in(path)
-    dtype = dtype_for(preset.dtype, "" if preset.dtype else stored_dtype(path), device, transformer=transformer)
-    pipe = load(plan_for(path, preset.pipeline, located.also), dtype, located.also)
+    plan = plan_for(path, preset.pipeline, located.also)
+    stored = "" if preset.dtype else stored_dtype(path)
+    pipe = load(plan, dtype_for(preset.dtype, stored, device, transformer=plan.transformer), located.also)
     add_loras(pipe, loras)
     options = PainterOptions(preset.size, preset.guidance, preset.strength, preset.image_guidance)
     return PainterFiller(HubPainter(pipe, options, device, preset.name), preset.name)

@@ -9,10 +9,10 @@ from pathlib import Path
 from restore.errors import ModelUnavailableError
 from restore.hub.headers import header, read_json
 from restore.hub.presets import presets
+from restore.hub.single_file import Single, recognised
 
 URL = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)")
 PICKLES = (".ckpt", ".bin", ".pth", ".pkl", ".pickle")
-SINGLE = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.embedders.")
 
 
 def told(model: str, role: str) -> ModelUnavailableError | None:
@@ -41,17 +41,15 @@ def of_folder(folder: Path) -> str:
 
 
 def of_safetensors(file: Path) -> str:
-    """What a safetensors file holds that is no pipeline."""
+    """What a safetensors file holds that is no whole model; "" for one that is."""
     keys = list(header(file))
     if not keys:
         return "a file that is cut short or no safetensors"
     if any("lora_" in key or ".lora" in key for key in keys):
         return f"a LoRA, which changes a model: --model BASE --lora {file}"
-    if any(key.startswith(SINGLE) for key in keys):
-        return (
-            "a whole Stable Diffusion in one file; make a folder of it once, where the network is: "
-            "diffusers.StableDiffusionPipeline (or …XLPipeline) .from_single_file(FILE).save_pretrained(FOLDER)"
-        )
+    single = recognised(file)
+    if single is not None:
+        return "" if isinstance(single, Single) else single
     if any(key.startswith(("control_model.", "controlnet_", "input_hint_block")) for key in keys):
         return "a ControlNet, which needs a base model; give a folder of a ControlNet inpainting pipeline"
     if len(keys) <= 4 and any(key in ("emb_params", "clip_l", "clip_g") or key.startswith("<") for key in keys):

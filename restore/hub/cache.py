@@ -36,6 +36,11 @@ class Located:
     path: Path
     also: tuple[Path, ...] = ()
 
+    @property
+    def network(self) -> bool:
+        """Whether it is one network in a file, not a pipeline."""
+        return self.path.is_file() and self.path.suffix.lower() in FILES
+
 
 def described(model: str, role: str = "") -> Preset:
     """The preset of a preset's name, a hub id, a YAML file, a folder or a file; nothing is looked for on the hub.
@@ -53,6 +58,8 @@ def described(model: str, role: str = "") -> Preset:
     known = told(model, role)
     if known is not None:
         raise known
+    if path.is_file():  # a whole model in safetensors: `told` named every other file
+        return Preset(path.stem, role or "fill", path=str(path))
     if HUB_ID.match(model) and not path.exists():
         repo, _, revision = model.partition("@")
         same = [p for p in presets().values() if p.repo == repo and role in ("", p.role)]

@@ -48,7 +48,6 @@ def inside(folder: Path) -> Path:
 BROUGHT = {
     "lora": (lambda f: tensors(f / "hat.safetensors", "unet.down.lora_A.weight"), "--lora"),
     "kohya": (lambda f: tensors(f / "hat.safetensors", "lora_unet_down_blocks_0.lora_down.weight"), "--lora"),
-    "single": (lambda f: tensors(f / "sd.safetensors", "model.diffusion_model.out.0.weight"), "from_single_file"),
     "flux": (lambda f: tensors(f / "flux.safetensors", "double_blocks.0.img_attn.qkv.weight"), "transformer"),
     "controlnet": (lambda f: tensors(f / "c.safetensors", "control_model.zero_convs.0.0.weight"), "ControlNet"),
     "inversion": (lambda f: tensors(f / "word.safetensors", "emb_params"), "textual inversion"),
