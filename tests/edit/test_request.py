@@ -125,7 +125,7 @@ def test_words_without_a_verb_tell_what_shall_appear_in_a_region():
     assert to_inpaint("builtin", PHOTO, "a red ball").instruction.action == "remove"
     told = "un chat noir, photo réaliste"
     request = to_inpaint("sd15-inpaint", PHOTO, told, box=(1, 1, 9, 9))
-    assert [words_for(request.instruction, edits=edits) for edits in (False, True)] == [Words(told, "")] * 2
+    assert [words_for(request.instruction, instructed=edits) for edits in (False, True)] == [Words(told, "")] * 2
     with pytest.raises(InputError, match="say it alone"):
         to_inpaint("builtin", PHOTO, "a red ball", find="text", box=(1, 1, 9, 9))
 
