@@ -56,7 +56,8 @@ def list_models(as_json: bool) -> None:
     for p in presets().values():
         state = f"in {here[p.name]}" if here[p.name] else f"restore models pull {p.name}"
         licence = p.licence + ", gated" * p.gated
-        click.echo(f"{p.name:<18} {p.role:<6} {p.download:>5g} {p.memory:>5g}  {licence:<36} {state}")
+        option = "--model" if p.role == "fill" else "--grounder"
+        click.echo(f"{p.name:<25} {option:<10} {p.download:>5g} {p.memory:>5g}  {licence:<36} {state}")
     if cache:
         click.echo(f"\nin the hub's cache, {sum(e['bytes'] for e in cache) / 1e9:.2f} GB:")
     for entry in cache:
@@ -82,6 +83,8 @@ def pull(name: str, offline: bool) -> None:
     click.echo(f"restore: {preset.name}: {size}licence: {preset.licence}", err=True)
     for repo, commit, folder in cache.pull(name, offline=offline):
         click.echo(f"{repo} at {commit}: {folder}")
+    if command := cache.packages_missing(preset):
+        click.echo(f"restore: {preset.name} reads with further packages; run: {command}", err=True)
 
 
 @models.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import InputError, ModelUnavailableError
-from restore.hub.cache import Located, described, locate
+from restore.hub.cache import Located, described, locate, packages_missing
 from restore.hub.presets import preset_of_class
 from restore.settings import EMBEDDED, Settings, load_settings
 
@@ -97,6 +97,10 @@ class Models:
 def models_for(settings: Settings) -> Models:
     """Nothing is loaded yet. Raises ModelUnavailableError if a model is not here."""
     painter = None if settings.model in EMBEDDED else locate(settings.model, "fill")
+    if painter is not None and (command := packages_missing(painter.preset)):
+        raise ModelUnavailableError(
+            f"expected the packages that model '{settings.model}' reads with, found not all; run: {command}"
+        )
     parts = [] if settings.grounder == "builtin" else _parts(settings.grounder)
     finders = tuple(locate(part, "ground") for part in parts)
     if settings.lora:

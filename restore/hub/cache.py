@@ -70,14 +70,7 @@ def described(model: str, role: str = "") -> Preset:
 
 def locate(model: str, role: str = "") -> Located:
     """The model's files on this machine. Raises ModelUnavailableError with the command that fetches it."""
-    located = _located(described(model, role), model)
-    lacking = packages_missing(located.preset)
-    if lacking is not None:
-        raise lacking
-    return located
-
-
-def _located(preset: Preset, model: str) -> Located:
+    preset = described(model, role)
     if preset.path:
         path = Path(preset.path).expanduser()
         if not path.exists():
@@ -90,14 +83,10 @@ def _located(preset: Preset, model: str) -> Located:
     return Located(preset, folder, tuple(path for path in also if path is not None))
 
 
-def packages_missing(preset: Preset) -> ModelUnavailableError | None:
-    """The error for packages that the model needs and that are not installed; None where nothing is missing."""
+def packages_missing(preset: Preset) -> str:
+    """What to install before the model can be used, as a command; "" where nothing is missing."""
     absent = [name for name in preset.needs if find_spec(name) is None]
-    if not absent:
-        return None
-    return ModelUnavailableError(
-        f"expected {' and '.join(absent)} for model '{preset.name}', found none; pip install {' '.join(absent)}"
-    )
+    return f"pip install {' '.join(absent)}" if absent else ""
 
 
 def missing(preset: Preset, model: str) -> ModelUnavailableError:

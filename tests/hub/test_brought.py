@@ -141,6 +141,13 @@ def test_what_is_no_lora_is_one_line(base, tmp_path, name, weights, code, said):
     assert len([line for line in result.stderr.splitlines() if line.startswith("restore: expected")]) == 1
 
 
+def test_packages_that_a_model_reads_with_are_named(base, tmp_path):
+    preset = written(tmp_path / "sd.yaml", f"path: {base}\nneeds: [no_such_package, click]\n")
+    result = inpaint(tmp_path, "--model", preset)
+    assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
+    assert "run: pip install no_such_package\n" in result.stderr
+
+
 def test_a_lora_needs_a_model_to_change(tmp_path):
     result = inpaint(tmp_path, "--lora", lora(tmp_path / "hat.safetensors"))
     assert result.exit_code == 2
