@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         refine,
         segment,
     )
+    from restore.batching.run import batch
 
 __all__ = [
     "Assessment",
@@ -57,6 +58,7 @@ __all__ = [
     "Segmentation",
     "UnsureError",
     "assess",
+    "batch",
     "compare",
     "enhance",
     "inpaint",
@@ -65,8 +67,10 @@ __all__ = [
     "segment",
 ]
 
+_HOMES = {"batch": "restore.batching.run"}  # of names that need no torch; all others: restore.api
+
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("restore.api"), name)
+        return getattr(import_module(_HOMES.get(name, "restore.api")), name)
     raise AttributeError(f"module 'restore' has no attribute '{name}'")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from restore.cli.assess import assess
+from restore.cli.batch import batch
 from restore.cli.compare import compare
 from restore.cli.dataset import dataset
 from restore.cli.enhance import enhance
@@ -21,8 +22,8 @@ from restore.cli.train import train
 from restore.errors import Cancelled, InputError, RestoreError
 
 EPILOG = """\b
-Exit codes: 0 done; 2 bad usage or unreadable input; 3 object not found;
-4 model not available; 130 interrupted."""
+Exit codes: 0 done; 1 some pictures of a batch failed; 2 bad usage or
+unreadable input; 3 object not found; 4 model not available; 130 interrupted."""
 
 
 class Group(click.Group):
@@ -69,4 +70,9 @@ def main() -> None:
 
 
 for command in (inpaint, refine, enhance, segment, assess, rank, compare, serve, train, dataset, models):
+    restore batch inpaint photos/ -o clean/ --prompt "remove the cat"
+    """
+
+
+for command in (inpaint, refine, enhance, segment, batch, assess, rank, compare, train, dataset, models):
     main.add_command(command)

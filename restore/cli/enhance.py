@@ -11,7 +11,7 @@ import click
 
 from restore.cli.pipes import Goal, goal_of, read, stream_options
 from restore.enhancement.damage import Damage
-from restore.enhancement.tasks import PASSES, TASKS
+from restore.enhancement.tasks import PASSES, TASKS, read_motion, read_term
 from restore.errors import InputError
 from restore.pipelines.restoration.sampling import METHODS, Sampling
 from restore.settings import DEVICES, Settings, load_mapping
@@ -108,8 +108,9 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
 
     if options["task"] != "hdr" and len(images) != 1:
         raise InputError(f"expected one photo for {options['task']}, got {len(images)}; only hdr takes several")
-    options |= {"scale": int(options["scale"]), "motion": _motion(options["motion"])}
-    options["terms"] = dict(_term(text) for text in options["terms"])
+    motion = None if options["motion"] is None else read_motion(options["motion"])
+    options |= {"scale": int(options["scale"]), "motion": motion}
+    options["terms"] = dict(map(read_term, options["terms"]))
     photos = [read(path, frame) for path in images]
     asked = {"output": output, "kind": kind, "as_json": as_json, "overwrite": overwrite}
     scale = options["scale"] if options["task"] == "super-resolution" else 1
@@ -150,21 +151,3 @@ def _write(result: EnhanceResult, goal: Goal, overwrite: bool, report: str | Non
         f"{goal.path}: {result.task} in {result.steps} steps{found}, PAR {first.par_image:.3f} → {last.par_image:.3f}, "
         f"score {first.score:.0f} → {last.score:.0f}, {result.seconds:.1f} s"
     )
-
-
-def _term(text: str) -> tuple[str, float]:
-    name, _, weight = text.partition("=")
-    try:
-        return name, float(weight)
-    except ValueError:
-        raise InputError(f"expected --term NAME=WEIGHT, e.g. exposure=0.1, got '{text}'") from None
-
-
-def _motion(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        length, angle = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"expected --motion LENGTH,ANGLE, e.g. 12,30, got '{text}'") from None
-    return length, angle

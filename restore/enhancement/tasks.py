@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from restore.errors import InputError
+
 if TYPE_CHECKING:
     from restore.enhancement.photo import Given
     from restore.pipelines.restoration.plans import Plan
@@ -24,3 +26,21 @@ TASKS: dict[str, Callable[[Any, Given], Plan]] = {
     "dejpeg": lambda plans, given: plans.dejpeg(given.y, given.jpeg),
     "compose": lambda plans, given: plans.compose(given.y, given.damage.degradation),
 }
+
+
+def read_term(text: str) -> tuple[str, float]:
+    """A quality term and its weight from "NAME=WEIGHT". Raises InputError."""
+    name, _, weight = text.partition("=")
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise InputError(f"expected --term NAME=WEIGHT, e.g. exposure=0.1, got '{text}'") from None
+
+
+def read_motion(text: str) -> tuple[float, float]:
+    """Length in pixels and angle in degrees from "LENGTH,ANGLE". Raises InputError."""
+    try:
+        length, angle = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"expected --motion LENGTH,ANGLE, e.g. 12,30, got '{text}'") from None
+    return length, angle

@@ -6,6 +6,7 @@ draft behind, unlocked; the next one that writes into the folder deletes it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -82,6 +83,15 @@ def check_place(path: AnyPath, *, overwrite: bool = False) -> None:
         raise InputError(f"{path}: expected a folder that can be written to, got the read-only {path.parent}")
 
 
+def sha256_of(path: AnyPath) -> str:
+    """Hex digest of a file's content. Raises OSError."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
 def reason(error: Exception) -> str:
     """What an error says, in one line."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
@@ -104,7 +114,12 @@ def _draft(folder: Path) -> tuple[Path, IO[bytes]]:
 
 @cache
 def _sweep(folder: Path) -> None:
-    """Delete the drafts that killed processes left in `folder`; once a process."""
+    """`sweep`, once a process."""
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the drafts that killed processes left in `folder`."""
     for draft in folder.glob(_DRAFT.format("*")):
         with suppress(OSError), draft.open("rb") as file:  # a lock that is held raises
             if fcntl is not None:

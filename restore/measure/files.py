@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from restore.errors import InputError
@@ -24,10 +25,9 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files = [p for p in path.rglob("*") if not _is_hidden(p.relative_to(path)) and p.is_file()]
-            pictures = [p for p in files if _is_picture(p)]
-            found += sorted(p for p in pictures if not _is_mask(p))
-            _tell({*files} - {*pictures}, path)
+            passed: Counter[str] = Counter()
+            found += sorted(Path(entry.path) for entry in walk_pictures(path, passed))
+            tell_passed(passed, path)
         elif path.exists():
             found.append(path)
         else:
@@ -69,29 +69,57 @@ def partner(image: Path, others: Path | None, kind: str, alone: bool) -> Path | 
     return found[0] if found else None
 
 
-def _is_hidden(inside: Path) -> bool:
-    """What systems leave beside pictures: ._photo.jpg, .thumbnails/."""
-    return any(part.startswith(".") for part in inside.parts)
+def walk_pictures(folder: Path, passed: Counter[str]) -> Iterator[os.DirEntry[str]]:
+    """The pictures in a folder and those below it, a folder's own first, each folder sorted by name.
+
+    Nothing is held of a folder but its own entries. Hidden entries (._photo.jpg, .thumbnails/) and masks (X.mask.png)
+    are passed over; links to folders are followed, to each folder once. What is no picture is counted in `passed` by
+    its suffix.
+    """
+    seen: set[tuple[int, int]] = set()
+    stack = [os.fspath(folder)]
+    while stack:
+        here = stack.pop()
+        try:
+            status = os.stat(here)
+            with os.scandir(here) as entries:
+                inside = sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+        except OSError:  # gone meanwhile, or not ours to read
+            passed["unreadable folder"] += 1
+            continue
+        if (status.st_dev, status.st_ino) in seen and status.st_ino:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below = [entry.path for entry in inside if entry.is_dir()]
+        stack += reversed(below)
+        for entry in inside:
+            if entry.is_dir():
+                continue
+            if not _is_picture(entry.path):
+                passed[os.path.splitext(entry.name)[1] or "no suffix"] += 1
+            elif not _is_mask(entry.name):
+                yield entry
 
 
-def _is_picture(path: Path) -> bool:
-    if path.suffix.lower() in SUFFIXES:
+def _is_picture(path: str) -> bool:
+    if os.path.splitext(path)[1].lower() in SUFFIXES:
         return True
     try:
-        with path.open("rb") as file:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as file:
             head = file.read(12)
             return head.startswith(_BEGINNINGS) or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
     except OSError:
         return False
 
 
-def _tell(others: set[Path], folder: Path) -> None:
-    """What is passed over in a folder."""
-    if others:
-        kinds = Counter(path.suffix or "no suffix" for path in others)
-        listed = ", ".join(f"{count} × {kind}" for kind, count in sorted(kinds.items()))
+def tell_passed(passed: Counter[str], folder: Path) -> None:
+    """What was passed over in a folder, with a UserWarning."""
+    if passed:
+        listed = ", ".join(f"{count} × {kind}" for kind, count in sorted(passed.items()))
         warnings.warn(f"{folder}: passed over {listed}, which are no {KINDS} files", stacklevel=3)
 
 
-def _is_mask(path: Path) -> bool:
-    return path.stem.endswith(".mask")
+def _is_mask(name: str) -> bool:
+    return os.path.splitext(name)[0].endswith(".mask")

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from restore.errors import InputError
+from restore.images.files import sha256_of
 from restore.images.mask import load_mask
 from restore.images.photo import load_photo
 from restore.measure.assessor import RGB, Assessor, Mask, Scores
@@ -131,7 +132,7 @@ def _digest(path: Path | None) -> str:
     if path is None:
         return ""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}") from error
 

@@ -25,6 +25,7 @@ from restore.reports.page import rendered
 from restore.reports.pictures import HEAT, jpeg_uri, judgement_map
 
 THUMB_SIDE, THUMB_BYTES = 192, 14_000  # long side in pixels; JPEG before base64
+PAIR_SIDE, PAIR_BYTES = 448, 40_000  # of a picture before or after
 MAP_BYTES = 30_000  # of an artifact overlay
 MOST_THUMBS = 300  # pictures shown, the worst
 MOST_MAPS = 60  # of them with an artifact overlay
@@ -114,7 +115,7 @@ def _card(index: int, row: Row, keys: Sequence[str], page: Page, artifacts: Arti
     return {
         "path": path,
         "name": path.name,
-        "picture": None if pixels is None else jpeg_uri(_shrunk(pixels, THUMB_SIDE), THUMB_BYTES),
+        "picture": None if pixels is None else shrunk_uri(pixels, THUMB_SIDE, THUMB_BYTES),
         "artifacts": None if judged is None or pixels is None else jpeg_uri(judgement_map(pixels, judged), MAP_BYTES),
         "numbers": {key: row[key] for key in keys if row.get(key) is not None},
         "mark": page.marks.get(row["image"], ""),
@@ -128,6 +129,7 @@ def _other_keys(rows: Sequence[Row]) -> list[str]:
     return [key for key in found if key not in known]
 
 
-def _shrunk(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def shrunk_uri(image: NDArray[np.uint8], side: int = PAIR_SIDE, budget: int = PAIR_BYTES) -> str:
+    """`image` (H, W, 3) with its long side reduced to `side` pixels, as a data URI of at most `budget` bytes."""
     size = fitted((image.shape[1], image.shape[0]), side)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return jpeg_uri(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), budget)
