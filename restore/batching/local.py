@@ -155,7 +155,6 @@ def main() -> None:
     room = threading.Semaphore(AHEAD)
     waiting: queue.Queue[Item] = queue.Queue()
     threading.Thread(target=_read, args=(sys.stdin, waiting), daemon=True).start()
-    _single_threaded(job.threads)
     try:
         worker.warm()
     except RestoreError as error:
@@ -189,14 +188,6 @@ def _read_ahead(worker: Any, waiting: queue.Queue[Item], ready: queue.Queue[Any]
 def _answer(answers: IO[str], message: Any) -> None:
     answers.write(json.dumps(message, default=str) + "\n")
     answers.flush()
-
-
-def _single_threaded(threads: int) -> None:
-    import cv2
-    import torch
-
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
 
 
 if __name__ == "__main__":

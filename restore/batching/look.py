@@ -14,7 +14,7 @@ from restore.images.files import reason
 from restore.images.tiff_tiles import is_tiff
 
 Size = tuple[int, int]
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 
 
 def check_head(path: str) -> Size:

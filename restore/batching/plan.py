@@ -79,8 +79,7 @@ class Planner:
                 if name in self._known and is_given(value):
                     settings[name] = read_value(self.job.command, name, value)
             settings |= files_of(row, settings, self._rules)
-            if settings:
-                self._check(settings)
+            self._check(settings)
             goal = self._goal(row)
             marks = [self._identity(row.image, row.status)]
             marks += [self._identity(path) for name in PATHS for path in paths_of(settings.get(name))]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from restore.batching.ledger import Ledger, Receipts, drop_superseded, finished_
 from restore.batching.plan import Counts, Item, Planner
 from restore.batching.record import FAILED, Record, failure
 from restore.batching.resources import gpus_here, workers_for
-from restore.batching.source import TABLES, read_rows
+from restore.batching.source import TABLES, Row, read_rows
 from restore.errors import InputError
 
 ENGINES = ("local", "ray")
@@ -77,6 +78,7 @@ class Batch:
         Raises InputError, ModelUnavailableError, RestoreError.
         """
         self.check()
+        rows = self._rows()
         self.job.begin()
         with closing(Lease(self.job.home / "lease")) as lease:
             ledger = Ledger(self.job.results, Receipts(self.job.home / "receipts"))
@@ -84,7 +86,7 @@ class Batch:
             try:
                 for left in (self.job.home / "trying").iterdir():
                     left.unlink()
-                for record in self._worked(ledger, lease, on_plan):
+                for record in self._worked(rows, ledger, lease, on_plan):
                     yield record
                     if self.how.max_errors is not None and self.failed >= self.how.max_errors:
                         self.stopped = f"{self.failed} pictures failed"
@@ -93,11 +95,13 @@ class Batch:
                 ledger.close()
             self._conclude(changed=self.done + self.failed > 0 or before == 0)
 
-    def _worked(self, ledger: Ledger, lease: Lease, on_plan: Callable[[int], Any] | None) -> Iterator[Record]:
+    def _worked(
+        self, rows: Iterable[Row], ledger: Ledger, lease: Lease, on_plan: Callable[[int], Any] | None
+    ) -> Iterator[Record]:
         plan = self.job.home / "plan.jsonl"
         planner = Planner(self.job)
         self.counts = planner.counts
-        items = planner.items(self._rows(), ledger.done, () if self.how.retry_failed else ledger.failed)
+        items = planner.items(rows, ledger.done, () if self.how.retry_failed else ledger.failed)
         with plan.open("w", encoding="utf-8") as file:
             for item in items:
                 if on_plan is not None and planner.counts.rows % PLANNED == 0:
@@ -130,22 +134,26 @@ class Batch:
         if self.how.engine == "ray":
             from restore.batching.ray_engine import RayData
 
-            return RayData(self.job, token, self.how.workers, self.how.address, self.counts.todo)
+            return RayData(self.job, token, self.how.workers, self.how.address)
         from restore.batching.local import Local
 
         gpus = gpus_here(self.job.settings.get("device", "auto"))
         return Local(self.job, token, self.how.workers or workers_for(self.job, gpus), gpus)
 
-    def _rows(self) -> Iterator[Any]:
-        return read_rows(self.source, self.job.home / "inputs", Path(self.job.out))
+    def _rows(self) -> Iterator[Row]:
+        """Raises InputError where there is not even one."""
+        rows = read_rows(self.source, self.job.home / "inputs", Path(self.job.out))
+        if (first := next(rows, None)) is None:
+            raise InputError(f"{self.source}: expected pictures, found none")
+        return chain([first], rows)
 
     def _conclude(self, *, changed: bool) -> None:
         """The ledger as a table and as pages."""
-        from restore.batching.summary import write_pages
-        from restore.batching.table import write_parquet
-
-        drop_superseded(self.job.results)
         if changed or not (Path(self.job.out) / "summary.html").exists():
+            from restore.batching.summary import write_pages
+            from restore.batching.table import write_parquet
+
+            drop_superseded(self.job.results)
             write_parquet(self.job.results)
             write_pages(self.job, review=self.how.review)
 

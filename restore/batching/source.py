@@ -188,9 +188,8 @@ def _from_samples(samples: Any, spool: Path) -> Iterator[Row]:
     """Of a data set whose samples are paths, pictures, or mappings with an "image" of either kind."""
     from restore.images.photo import photo_from_array
 
-    if hasattr(samples, "__getitem__") and hasattr(samples, "__len__"):
-        samples = (samples[index] for index in range(len(samples)))
-    for index, sample in enumerate(samples):
+    numbered = hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
+    for index, sample in enumerate(map(samples.__getitem__, range(len(samples))) if numbered else samples):
         record = dict(sample) if isinstance(sample, Mapping) else {IMAGE: sample}
         image = record.get(IMAGE)
         if image is not None and not isinstance(image, (str, os.PathLike)):

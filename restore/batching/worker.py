@@ -51,7 +51,12 @@ class Worker:
         self._notes, self._placing = Notes(), threading.Lock()
 
     def warm(self) -> None:
-        """Load what every picture needs. Raises RestoreError."""
+        """Load what every picture needs, and keep to the job's threads. Raises RestoreError."""
+        import cv2
+        import torch
+
+        torch.set_num_threads(self.job.threads)
+        cv2.setNumThreads(self.job.threads)
         self._performer.warm(self.job.settings)
 
     def load(self, item: Item) -> Loaded:
