@@ -30,7 +30,11 @@ class Lease:
         self.path, self.token, self._beat = path, secrets.token_hex(8), beat
         try:
             self._file = path.open("a+b")
-            self._take(stale)
+            try:
+                self._take(stale)
+            except BaseException:
+                self._file.close()
+                raise
             own = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid()}
             self._file.truncate(0)
             self._file.write(json.dumps(own).encode())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from restore.batching.record import Record, line_of
 from restore.errors import InputError
@@ -60,11 +60,11 @@ class Ledger:
         """Reads what is there; a last line that was cut off is taken away. Raises InputError."""
         self.path, self.receipts = path, receipts
         self._settled, self._loose = time.monotonic(), list[str]()
+        self.done, self.failed, end = _keys(path)
         try:
-            self._file = path.open("ab+")
-            self._file.seek(0)
-            self.done, self.failed, end = _keys(self._file, path)
-            self._file.truncate(end)
+            self._file = path.open("ab")
+            if self._file.tell() > end:  # a line that was cut off
+                self._file.truncate(end)
         except OSError as error:
             raise InputError(f"{path}: expected a ledger to write to, got: {reason(error)}") from None
         for key in [*receipts.keys()]:
@@ -98,31 +98,30 @@ class Ledger:
 
 def finished_keys(path: Path) -> tuple[set[bytes], set[bytes]]:
     """16-byte keys of what is done and of what failed, by a ledger that may not be there. Raises InputError."""
-    try:
-        with path.open("rb") as file:
-            return _keys(file, path)[:2]
-    except FileNotFoundError:
-        return set(), set()
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable ledger, got: {reason(error)}") from None
+    return _keys(path)[:2]
 
 
-def _keys(file: IO[bytes], path: Path) -> tuple[set[bytes], set[bytes], int]:
+def _keys(path: Path) -> tuple[set[bytes], set[bytes], int]:
     """(done, failed, where the last whole line ends)."""
     done, failed, end = set[bytes](), set[bytes](), 0
-    for line in file:
-        if not line.endswith(b"\n"):
-            break
-        end += len(line)
-        try:
-            key = bytes.fromhex(line[_KEY].decode("ascii"))
-        except ValueError:
-            raise InputError(f"{path}: expected lines of a batch, got {line[:60]!r}; use a new folder") from None
-        if line[_STATUS] == b"d":
-            done.add(key)
-            failed.discard(key)
-        else:
-            failed.add(key)
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                end += len(line)
+                key = bytes.fromhex(line[_KEY].decode("ascii"))
+                if line[_STATUS] == b"d":
+                    done.add(key)
+                    failed.discard(key)
+                else:
+                    failed.add(key)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable ledger, got: {reason(error)}") from None
+    except ValueError:
+        raise InputError(f"{path}: expected lines of a batch, got {line[:60]!r}; use a new folder") from None
     return done, failed, end
 
 
@@ -142,7 +141,7 @@ def drop_superseded(path: Path) -> None:
         last[hash(record["id"])] = lines
     if len(last) == lines:
         return
-    with replacing(path, what="ledger", overwrite=True) as file:
-        for number, line in enumerate(path.open("rb"), 1):
+    with path.open("rb") as all_lines, replacing(path, what="ledger", overwrite=True) as file:
+        for number, line in enumerate(all_lines, 1):
             if last[hash(json.loads(line)["id"])] == number:
                 file.write(line)

@@ -113,7 +113,8 @@ class _Process:
                 start_new_session=True,  # an interrupt is the driver's to hear
             )
         self._say({"job": job.as_json(), "token": token})
-        threading.Thread(target=self._listen, args=(heard,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(heard,), daemon=True)
+        self._listener.start()
 
     def send(self, item: Item) -> None:
         self.items.append(item)
@@ -126,7 +127,7 @@ class _Process:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._listener.join()
 
     def _say(self, message: Any) -> None:
         with suppress(OSError, ValueError):  # it is dead, which `_listen` tells
@@ -136,10 +137,12 @@ class _Process:
 
     def _listen(self, heard: queue.Queue[Any]) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with suppress(ValueError):  # a line that was cut off
-                heard.put((self, json.loads(line)))
+        with self._process.stdout as answers:
+            for line in answers:
+                with suppress(ValueError):  # a line that was cut off
+                    heard.put((self, json.loads(line)))
         self._process.wait()
+        self.end()
         heard.put((self, None))
 
 
