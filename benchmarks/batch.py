@@ -80,7 +80,9 @@ def faults(source: Path, out: Path) -> list[str]:
 @click.option("--out", type=click.Path(path_type=Path), default="runs/batch")
 def crash(count: int, kills: int, workers: int, engine: str, seed: int, out: Path) -> None:
     """kill -9 of workers and of the driver at random moments; then all must be there, whole and once."""
+    out = out.resolve()
     source, goal, choice = out / "photos", out / f"crash-{engine}", random.Random(seed)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.getcwd(), os.environ.get("PYTHONPATH", "")))}
     shutil.rmtree(out, ignore_errors=True)
     make_photos(source, count)
     begun, runs, killed = time.perf_counter(), 0, Counter[str]()
@@ -89,13 +91,15 @@ def crash(count: int, kills: int, workers: int, engine: str, seed: int, out: Pat
     while True:
         runs += 1
         arguments = command(source, goal, "--workers", str(workers), "--engine", engine)
-        driver = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        driver = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=out, env=environment
+        )
         while driver.poll() is None and left:
             with suppress(subprocess.TimeoutExpired):
                 driver.wait(choice.uniform(3, 12))
             if driver.poll() is None:
                 victim = left.pop()
-                killed[victim] += _kill(driver, victim, engine, choice)
+                killed[victim] += _kill(driver, victim, out, choice)
         driver.communicate()
         if driver.returncode == 0:
             break
@@ -110,18 +114,22 @@ def crash(count: int, kills: int, workers: int, engine: str, seed: int, out: Pat
     sys.exit(bool(problems) or json.loads(again.stdout)["done"] != 0)
 
 
-def _kill(driver: subprocess.Popen[str], victim: str, engine: str, choice: random.Random) -> bool:
+def _kill(driver: subprocess.Popen[str], victim: str, folder: Path, choice: random.Random) -> bool:
+    """Whether there was one to kill. Workers are known by their names and the driver's folder, which is theirs."""
     if victim == "driver":
         driver.kill()
         return True
-    name = "restore.batching.local" if engine == "local" else "ray::"
+    workers = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            if ("restore.batching.local" in line or "ray::Map" in line) and Path(process.cwd()) == folder:
+                workers.append(process)
+    if not workers:
+        return False
     with suppress(psutil.Error):
-        children = psutil.Process(driver.pid).children(recursive=True)
-        workers = [child for child in children if name in " ".join(child.cmdline())]
-        if workers:
-            choice.choice(workers).kill()
-            return True
-    return False
+        choice.choice(workers).kill()
+    return True
 
 
 @main.command()
@@ -159,7 +167,7 @@ def plan_once(table: Path, out: Path, step: str) -> None:
         """Ends where the work would begin."""
 
         def _executor(self, token: str):  # type: ignore[no-untyped-def]
-            return lambda items: iter(())
+            return lambda items: (item for item in ())
 
         def _conclude(self, *, changed: bool) -> None:
             pass
@@ -168,8 +176,9 @@ def plan_once(table: Path, out: Path, step: str) -> None:
     begun = time.perf_counter()
     for _ in batch.run():
         pass
+    busy = time.process_time()
     seconds, memory = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    click.echo(f"{batch.counts}, {seconds:.1f} s, {memory:.2f} GB")
+    click.echo(f"{batch.counts}, {seconds:.1f} s ({busy:.1f} s of a core), {memory:.2f} GB")
     if step == "fresh":
         _pretend(batch, table, out)
 

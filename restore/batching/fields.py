@@ -70,9 +70,11 @@ def read_settings(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_given(value: Any) -> bool:
     """Whether a cell says anything: empty texts and lists, None and not-a-number do not."""
+    if value is None or value == "":
+        return False
     if isinstance(value, float):
         return not math.isnan(value)
-    return value is not None and value != "" and value != [] and value != () and value != {}
+    return not (isinstance(value, (list, tuple, dict)) and len(value) == 0)
 
 
 def check(command: str, settings: Mapping[str, Any]) -> None:

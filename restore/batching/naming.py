@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from restore.batching.fields import PATHS
@@ -44,7 +43,7 @@ def mirrored(name: str, template: str = NAME, kind: str | None = None) -> str:
 def inside(goal: str) -> str:
     """`goal` if it is a file's name in a folder. Raises InputError."""
     parts = goal.split("/")
-    if ".." in parts or parts[0] in ("", HOME) or not parts[-1] or "\0" in goal or PurePosixPath(goal).is_absolute():
+    if ".." in parts or parts[0] in ("", HOME) or not parts[-1] or "\0" in goal:
         raise InputError(f"{goal}: expected an output inside the folder, got one outside")
     return goal
 
@@ -62,8 +61,10 @@ def rules_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 def files_of(row: Row, own: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, Any]:
     """Masks and references of a row: those of its table's cells (`own`) are relative to the table, rules without a "/"
     to the picture's folder, others to the working directory."""
-    found = {}
+    found: dict[str, Any] = {}
     for name in PATHS:
+        if name not in own and name not in rules:
+            continue
         given, base = (own[name], row.folder or "") if name in own else (rules.get(name), "")
         paths = [os.path.join(base, _by_rule(text, row)) for text in paths_of(given)]
         if paths:

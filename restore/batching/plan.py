@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -70,19 +69,24 @@ class Planner:
     def item(self, row: Row) -> Item:
         """One row as an item."""
         settings: dict[str, Any] = {}
-        carried = {name: value for name, value in row.cells.items() if name not in self._known and name != OUTPUT}
+        carried: dict[str, Any] = {}
         goal = row.name
         try:
             if row.error is not None:
                 raise InputError(row.error)
             for name, value in row.cells.items():
-                if name in self._known and is_given(value):
+                if name not in self._known:
+                    carried[name] = value
+                elif is_given(value):
                     settings[name] = read_value(self.job.command, name, value)
+            carried.pop(OUTPUT, None)
             settings |= files_of(row, settings, self._rules)
             self._check(settings)
             goal = self._goal(row)
             marks = [self._identity(row.image, row.status)]
-            marks += [self._identity(path) for name in PATHS for path in paths_of(settings.get(name))]
+            for name in PATHS:
+                if name in settings:
+                    marks += map(self._identity, paths_of(settings[name]))
             if self.deep:
                 self._look(row, settings, goal)
             if hash(goal) in self._outputs:
@@ -93,9 +97,10 @@ class Planner:
             text = str(error) if row.error is not None or row.image in str(error) else f"{row.image}: {error}"
             name = f"{goal} (row {self.counts.rows})"
             item = {"key": self._key("wrong", name, text), "id": name, "image": row.image, "error": text}
+            carried = {name: row.cells[name] for name in row.cells if name not in (*self._known, OUTPUT)}
             return item | {"settings": settings, "carried": carried}
         self._outputs.add(hash(goal))
-        own = json.dumps(settings, sort_keys=True) if settings else ""
+        own = repr(sorted(settings.items())) if settings else ""
         key = self._key(goal, own, *marks, *self._common)
         return {"key": key, "id": goal, "image": row.image, "settings": settings, "carried": carried}
 
@@ -126,7 +131,7 @@ class Planner:
     def _check(self, settings: Mapping[str, Any]) -> None:
         """The settings together; equal ones are looked at once. Raises InputError."""
         plain = {name: bool(value) if name in WHERE or name in PATHS else value for name, value in settings.items()}
-        mark = json.dumps(plain)
+        mark = repr(plain)
         if mark not in self._checked:
             if len(self._checked) > 10_000:
                 self._checked.clear()

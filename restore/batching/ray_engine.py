@@ -8,6 +8,7 @@ every node sees under the same path.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -30,6 +31,7 @@ class RayData:
     """Yields records of items as units end. workers: actors, None: as many as the cluster's CPUs or GPUs bear."""
 
     def __init__(self, job: Job, token: str, workers: int | None, address: str | None) -> None:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # read when Ray is imported; its log files have it all
         try:
             import ray.data
         except ImportError:
@@ -84,7 +86,15 @@ class RayData:
             else {"num_cpus": max(cores(), self.workers or 1), "include_dashboard": False}
         )
         try:
-            ray.init(address=self.address, log_to_driver=False, runtime_env={"env_vars": environment}, **own)
+            for name in ("ray", "ray.data"):
+                logging.getLogger(name).setLevel(logging.ERROR)
+            ray.init(
+                address=self.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": environment},
+                **own,
+            )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"--address {self.address}: expected a Ray cluster, got: {error}") from None
         context = ray.data.DataContext.get_current()

@@ -9,9 +9,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from restore.errors import InputError
 from restore.images.decode import SUFFIXES
@@ -27,15 +27,14 @@ TABLES = (*COMMAS, *LINES, *PARQUET)
 IMAGE = "image"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """image: the picture's path; name: what its output mirrors, with "/"; folder: what other relative paths in its
     `cells` (the columns besides the image) are relative to, None: the picture's own. status: size in bytes and time of
     change in ns, where listing told it. error: why it cannot be worked on."""
 
     image: str
     name: str
-    cells: Mapping[str, Any] = field(default_factory=dict)
+    cells: Mapping[str, Any] = MappingProxyType({})
     folder: str | None = None
     status: tuple[int, int] | None = None
     error: str | None = None
