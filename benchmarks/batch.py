@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -76,9 +77,10 @@ def faults(source: Path, out: Path) -> list[str]:
 @click.option("--kills", default=10, show_default=True, help="Of workers, and of the driver.")
 @click.option("--workers", default=2, show_default=True)
 @click.option("--engine", default="local", show_default=True)
+@click.option("--wait", default=12.0, show_default=True, help="Most seconds between two kills.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default="runs/batch")
-def crash(count: int, kills: int, workers: int, engine: str, seed: int, out: Path) -> None:
+def crash(count: int, kills: int, workers: int, engine: str, wait: float, seed: int, out: Path) -> None:
     """kill -9 of workers and of the driver at random moments; then all must be there, whole and once."""
     out = out.resolve()
     source, goal, choice = out / "photos", out / f"crash-{engine}", random.Random(seed)
@@ -96,10 +98,9 @@ def crash(count: int, kills: int, workers: int, engine: str, seed: int, out: Pat
         )
         while driver.poll() is None and left:
             with suppress(subprocess.TimeoutExpired):
-                driver.wait(choice.uniform(3, 12))
-            if driver.poll() is None:
-                victim = left.pop()
-                killed[victim] += _kill(driver, victim, out, choice)
+                driver.wait(choice.uniform(3, wait))
+            if driver.poll() is None and _kill(driver, left[-1], out, choice):
+                killed[left.pop()] += 1
         driver.communicate()
         if driver.returncode == 0:
             break
@@ -167,7 +168,7 @@ def plan_once(table: Path, out: Path, step: str) -> None:
         """Ends where the work would begin."""
 
         def _executor(self, token: str):  # type: ignore[no-untyped-def]
-            return lambda items: (item for item in ())
+            return lambda items: (item for item in list[Any]())
 
         def _conclude(self, *, changed: bool) -> None:
             pass

@@ -38,7 +38,7 @@ def fields_of(command: str) -> dict[str, Read]:
     if command == "refine":
         return common | {"mask": str} | _of(Settings)
     if command == "inpaint":
-        several = {"prompt": str, "find": str, "mask": str, "box": _box, "point": _point}
+        several: dict[str, Read] = {"prompt": str, "find": str, "mask": str, "box": _box, "point": _point}
         flags: dict[str, Read] = {"yes": _flag, "draft": _flag}
         return common | {name: _each(one) for name, one in several.items()} | flags | _of(Settings)
     own: dict[str, Read] = {"task": str, "mask": str, "terms": _terms, "passes": _whole, "seed": _whole}

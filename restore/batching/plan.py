@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from restore.errors import InputError, RestoreError
 from restore.images.decode import SUFFIXES
 from restore.images.files import reason, sha256_of
 
+TELL = 10_000  # rows
 OUTPUT = "output"  # the column of a table that names the output
 # key: 32 hex digits. id: the output inside the folder; for `assess` the picture's name. image: path. settings: over the
 # job's. carried: a table's other columns. error: why it cannot be worked on, else absent.
@@ -37,9 +38,11 @@ class Counts:
 class Planner:
     """Makes items of rows one by one; holds nothing but a number per output and the keys that are finished."""
 
-    def __init__(self, job: Job, *, deep: bool = False) -> None:
-        """deep: also look into files and words, as far as it can be without decoding and models."""
+    def __init__(self, job: Job, *, deep: bool = False, on_rows: Callable[[int], Any] | None = None) -> None:
+        """deep: also look into files and words, as far as it can be without decoding and models. `on_rows(count)` hears
+        of every ten thousandth row."""
         self.job, self.deep, self.digest, self.counts = job, deep, job.digest(), Counts()
+        self.on_rows = on_rows
         self._known, self._rules = fields_of(job.command), rules_of(job.settings)
         self._checked: dict[str, str | None] = {}
         self._outputs: set[int] = set()
@@ -55,6 +58,8 @@ class Planner:
             if is_mask_of_another(row, self._rules):
                 continue
             counts.rows += 1
+            if self.on_rows is not None and counts.rows % TELL == 0:
+                self.on_rows(counts.rows)
             item = self.item(row)
             key = bytes.fromhex(item["key"])
             if key in done:

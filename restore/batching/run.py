@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 from itertools import chain
@@ -21,7 +21,6 @@ from restore.batching.source import TABLES, Row, read_rows
 from restore.errors import InputError
 
 ENGINES = ("local", "ray")
-PLANNED = 10_000  # rows between two calls of `on_plan`
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Batch:
         done, failed = finished_keys(self.job.results)
         yield from planner.items(self._rows(), done, () if self.how.retry_failed else failed)
 
-    def run(self, on_plan: Callable[[int], Any] | None = None) -> Iterator[Record]:
+    def run(self, on_plan: Callable[[int], Any] | None = None) -> Generator[Record, None, None]:
         """Records as they come. `on_plan(rows)` hears of the planning.
 
         Raises InputError, ModelUnavailableError, RestoreError.
@@ -99,20 +98,17 @@ class Batch:
         self, rows: Iterable[Row], ledger: Ledger, lease: Lease, on_plan: Callable[[int], Any] | None
     ) -> Iterator[Record]:
         plan = self.job.home / "plan.jsonl"
-        planner = Planner(self.job)
+        planner = Planner(self.job, on_rows=on_plan)
         self.counts = planner.counts
         items = planner.items(rows, ledger.done, () if self.how.retry_failed else ledger.failed)
         with plan.open("w", encoding="utf-8") as file:
             for item in items:
-                if on_plan is not None and planner.counts.rows % PLANNED == 0:
-                    on_plan(planner.counts.rows)
-                file.write(json.dumps(item, default=str) + "\n")
-        for item in _lines(plan):
-            if "error" in item:
-                yield self._entered(failure(self.job, item, item["error"]), ledger)
-        todo = (item for item in _lines(plan) if "error" not in item)
+                if "error" in item:
+                    yield self._entered(failure(self.job, item, item["error"]), ledger)
+                else:
+                    file.write(json.dumps(item, default=str) + "\n")
         if self.counts.todo:
-            records = self._executor(lease.token)(todo)
+            records = self._executor(lease.token)(_lines(plan))
             with closing(records):  # type: ignore[type-var]
                 for record in records:
                     if lease.lost():

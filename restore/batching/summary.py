@@ -111,7 +111,7 @@ def _page(job: Job, seen: Seen) -> Page:
 
 
 def _pair(out: Path, record: Record) -> dict[str, Any]:
-    pictures = []
+    pictures: list[str | None] = []
     for path in (record["before"], record["image"]):
         try:
             pictures.append(shrunk_uri(load_photo(path).pixels))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +88,13 @@ def _of(single: click.Command) -> click.Command:
     params = [copy(p) for p in single.params if p.name not in _SINGLE]
     for param in params:
         param.required = False  # a table may say it
+    names = [str(p.name) for p in params]
     about = (single.help or "").split("\n\n")[0]
 
     def run(**values: Any) -> None:
         context = click.get_current_context()
-        asked = {p.name for p in params if context.get_parameter_source(str(p.name)) is not ParameterSource.DEFAULT}
-        _run(context, command, {name: values.pop(str(p.name), None) for p in params if (name := p.name)}, asked, values)
+        settings = {name: values.pop(name, None) for name in names}
+        _run(context, command, settings, values)
 
     return click.Command(
         command,
@@ -105,19 +105,19 @@ def _of(single: click.Command) -> click.Command:
     )
 
 
-def _run(
-    context: click.Context, command: str, values: dict[str, Any], asked: set[str | None], own: dict[str, Any]
-) -> None:
+def _run(context: click.Context, command: str, values: dict[str, Any], own: dict[str, Any]) -> None:
     from restore.batching.job import Job
     from restore.batching.run import Batch, How
 
-    settings = {name: value for name, value in values.items() if name in asked and value is not None}
+    given = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    settings = {name: value for name, value in values.items() if name in given and value is not None}
     if (config := settings.pop("config", None)) is not None:
         from restore.settings import load_settings
 
         settings = load_settings(config) | settings
-    names = ("keep_if", "content", "threads", "timeout", "recycle", "memory", "kind")
-    job = Job(command, own["output"], settings, own.get("template", "{stem}{suffix}"), **{n: own.get(n) for n in names})
+    names = ("keep_if", "content", "threads", "timeout", "recycle", "memory")
+    more = {"name": own["template"], "kind": own["kind"]} if command != "assess" else {}
+    job = Job(command, own["output"], settings, **more, **{name: own[name] for name in names})
     ways = ("engine", "address", "workers", "retry_failed", "max_errors")
     made = Batch(job, own["source"], How(**{n: own[n] for n in ways}, review=own.get("review", False)))
     failed = (_dry_run if own["dry_run"] else _work)(made, own["as_json"])
@@ -148,15 +148,26 @@ def _dry_run(made: Batch, as_json: bool) -> bool:
 
 
 def _work(made: Batch, as_json: bool) -> bool:
-    records = made.run()
-    try:
-        for record in _progress(made, records):
-            if record["error"] is not None:
-                click.echo(f"restore: {record['error']}", err=True)
-    except KeyboardInterrupt:
-        raise Cancelled(f"interrupted; {made.done} pictures were done, the same command goes on") from None
-    finally:
-        records.close()
+    from tqdm import tqdm
+
+    with tqdm(total=None, desc="pictures", unit="picture", file=sys.stderr, disable=None, leave=False) as bar:
+        records = made.run(on_plan=lambda rows: bar.set_description(f"{rows} rows planned"))
+        line = _Line()
+        try:
+            for record in records:
+                if record["error"] is not None:
+                    bar.clear()
+                    click.echo(f"restore: {record['error']}", err=True)
+                bar.total = made.counts.todo + made.counts.wrong
+                bar.set_description("pictures", refresh=False)
+                bar.set_postfix(failed=made.failed, refresh=False)
+                bar.update()
+                if bar.disable:
+                    line.tell(made)
+        except KeyboardInterrupt:
+            raise Cancelled(f"interrupted; {made.done} pictures were done, the same command goes on") from None
+        finally:
+            records.close()
     counts = made.counts
     if as_json:
         told = {"done": made.done, "failed": made.failed, "rejected": made.rejected, "before": counts.done}
@@ -170,27 +181,22 @@ def _work(made: Batch, as_json: bool) -> bool:
     return made.failed > 0 or counts.failed > 0
 
 
-def _progress(made: Batch, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The records, with a bar on a terminal, or else a line every minute."""
-    from tqdm import tqdm
+class _Line:
+    """Progress in a log: a line every minute."""
 
-    begun = told = time.monotonic()
-    with tqdm(total=None, desc="pictures", unit="picture", file=sys.stderr, disable=None, leave=False) as bar:
-        for record in records:
-            total = made.counts.todo + made.counts.wrong
-            bar.total = total
-            bar.set_postfix(failed=made.failed, refresh=False)
-            bar.update()
-            now, finished = time.monotonic(), made.done + made.failed
-            if bar.disable and now - told > EVERY:
-                told, rate = now, finished / (now - begun)
-                left = (total - finished) / rate / 60
-                click.echo(
-                    f"restore: {finished} of {total} pictures, {made.failed} failed, {60 * rate:.1f} a minute, "
-                    f"{left:.0f} minutes left",
-                    err=True,
-                )
-            yield record
+    def __init__(self) -> None:
+        self.begun = self.told = time.monotonic()
+
+    def tell(self, made: Batch) -> None:
+        now, finished = time.monotonic(), made.done + made.failed
+        if now - self.told < EVERY:
+            return
+        self.told, rate, total = now, finished / (now - self.begun), made.counts.todo + made.counts.wrong
+        click.echo(
+            f"restore: {finished} of {total} pictures, {made.failed} failed, {60 * rate:.1f} a minute, "
+            f"{(total - finished) / rate / 60:.0f} minutes left",
+            err=True,
+        )
 
 
 for _single in (inpaint, enhance, refine, assess):

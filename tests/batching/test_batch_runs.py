@@ -124,7 +124,7 @@ def test_a_second_run_computes_nothing_and_other_settings_are_refused(finished):
     assert (told["done"], told["failed"], told["before"], told["failed_before"]) == (0, 0, 5, 2)
     assert time.monotonic() - begun < 5
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    other = CliRunner().invoke(main, [*arguments[:6], *OPTIONS[:-1], "41", "--keep-if", "quality > 1"])
+    other = CliRunner().invoke(main, [*arguments[:5], *OPTIONS[:-1], "41", "--keep-if", "quality > 1"])
     assert other.exit_code == 2
     (line,) = other.stderr.strip().splitlines()
     assert "keep_if 'quality > 1' instead of 'quality > 0'" in line
@@ -224,6 +224,20 @@ def test_what_lies_at_the_goal_is_never_overwritten(tmp_path, held):
     assert record["status"] == FAILED
     assert "existing file" in record["error"]
     assert goal.read_bytes() == b"mine"
+
+
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, held):
+    resource = pytest.importorskip("resource")
+    worker, items = held(photos(tmp_path / "in", 1), kind="png")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        record = worker(items[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert record["status"] == FAILED
+    assert "p0.png: expected to write a PNG file" in record["error"]
+    assert not [p for p in Path(worker.job.out).iterdir() if p.is_file()]
 
 
 def test_a_picture_that_kills_its_workers_is_given_up(tmp_path, held):
