@@ -84,7 +84,10 @@ def crash(count: int, kills: int, workers: int, engine: str, wait: float, seed: 
     """kill -9 of workers and of the driver at random moments; then all must be there, whole and once."""
     out = out.resolve()
     source, goal, choice = out / "photos", out / f"crash-{engine}", random.Random(seed)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.getcwd(), os.environ.get("PYTHONPATH", "")))}
+    environment = os.environ | {
+        "RAY_worker_niceness": "0",
+        "PYTHONPATH": os.pathsep.join((os.getcwd(), os.environ.get("PYTHONPATH", ""))),
+    }
     shutil.rmtree(out, ignore_errors=True)
     make_photos(source, count)
     begun, runs, killed = time.perf_counter(), 0, Counter[str]()
@@ -97,8 +100,11 @@ def crash(count: int, kills: int, workers: int, engine: str, wait: float, seed: 
             arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=out, env=environment
         )
         while driver.poll() is None and left:
+            before = _outputs(goal) if choice.random() < 0.75 else -1  # some kills while it still starts
+            while driver.poll() is None and _outputs(goal) <= before:
+                time.sleep(0.1)
             with suppress(subprocess.TimeoutExpired):
-                driver.wait(choice.uniform(3, wait))
+                driver.wait(choice.uniform(0, wait))
             if driver.poll() is None and _kill(driver, left[-1], out, choice):
                 killed[left.pop()] += 1
         driver.communicate()
@@ -113,6 +119,10 @@ def crash(count: int, kills: int, workers: int, engine: str, wait: float, seed: 
     again = subprocess.run(command(source, goal, "--engine", engine), capture_output=True, text=True, check=True)
     click.echo(f"once more: {time.perf_counter() - begun:.1f} s, {again.stdout.strip()}")
     sys.exit(bool(problems) or json.loads(again.stdout)["done"] != 0)
+
+
+def _outputs(folder: Path) -> int:
+    return sum(1 for _ in folder.rglob("*.jpg"))
 
 
 def _kill(driver: subprocess.Popen[str], victim: str, folder: Path, choice: random.Random) -> bool:
@@ -198,6 +208,45 @@ def _pretend(batch, table: Path, out: Path) -> None:  # type: ignore[no-untyped-
         for number, item in enumerate(planner.items(read_rows(table, out))):
             if number < planner.counts.rows + 1 and number % 1000 != 999:
                 file.write(line_of(record_of(batch.job, item, DONE, told)) + "\n")
+
+
+@main.command()
+@click.option("--count", default=2000, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default="runs/batch-commit")
+def commit(count: int, out: Path) -> None:
+    """What a batch adds to a picture: writing it safely with its receipt, and the line of the ledger."""
+    from restore.batching.job import Job
+    from restore.batching.lease import Lease
+    from restore.batching.ledger import Ledger, Receipts
+    from restore.batching.perform import Outcome
+    from restore.batching.record import DONE, record_of
+    from restore.batching.worker import Worker
+    from restore.images.photo import photo_from_array
+
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    job = Job("enhance", str(out / "out"), {"task": "dejpeg"})
+    job.begin()
+    lease = Lease(job.home / "lease")
+    worker, photo = Worker(job, lease.token), photo_from_array(np.zeros((16, 16, 3), np.uint8))
+    items = [
+        {"key": f"{n:032x}", "id": f"{n // 1000}/{n}.png", "image": "x", "settings": {}, "carried": {}}
+        for n in range(count)
+    ]
+    told = {"passes": [{"par_image": 0.01, "quality": 80.0}] * 3, "seconds": 1.0}
+    begun = time.perf_counter()
+    records = [worker._put(record_of(job, item, DONE, told), Outcome(photo, told), None) for item in items]
+    put, begun = time.perf_counter() - begun, time.perf_counter()
+    ledger = Ledger(job.results, Receipts(job.home / "receipts"))
+    for record in records:
+        ledger.append(record)
+    ledger.close()
+    lines = time.perf_counter() - begun
+    lease.close()
+    size = job.results.stat().st_size / count
+    click.echo(
+        f"{1000 * put / count:.2f} ms a picture in its place, {1000 * lines / count:.2f} ms a line of {size:.0f} bytes"
+    )
 
 
 @main.command()

@@ -17,8 +17,10 @@ ray = pytest.importorskip("ray")
 
 
 @pytest.fixture
-def address():
+def address(monkeypatch):
     from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else starved where something else computes
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
