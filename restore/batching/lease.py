@@ -76,6 +76,7 @@ class Lease:
         before, end = self.path.stat().st_mtime_ns, time.monotonic() + stale
         while time.monotonic() < end:
             time.sleep(min(0.2, stale))
+            _token(self.path)  # opening it makes NFS look for the file's time anew
             if self.path.stat().st_mtime_ns != before:
                 raise InputError(self._refusal())
 

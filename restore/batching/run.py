@@ -85,18 +85,19 @@ class Batch:
             try:
                 for left in (self.job.home / "trying").iterdir():
                     left.unlink()
-                for record in self._worked(rows, ledger, lease, on_plan):
-                    yield record
-                    if self.how.max_errors is not None and self.failed >= self.how.max_errors:
-                        self.stopped = f"{self.failed} pictures failed"
-                        break
+                with closing(self._worked(rows, ledger, lease, on_plan)) as records:
+                    for record in records:
+                        yield record
+                        if self.how.max_errors is not None and self.failed >= self.how.max_errors:
+                            self.stopped = f"{self.failed} pictures failed"
+                            break
             finally:
                 ledger.close()
             self._conclude(changed=self.done + self.failed > 0 or before == 0)
 
     def _worked(
         self, rows: Iterable[Row], ledger: Ledger, lease: Lease, on_plan: Callable[[int], Any] | None
-    ) -> Iterator[Record]:
+    ) -> Generator[Record, None, None]:
         plan = self.job.home / "plan.jsonl"
         planner = Planner(self.job, on_rows=on_plan)
         self.counts = planner.counts
