@@ -12,6 +12,7 @@ from typing import Any
 from restore.batching.condition import Condition, read_condition
 from restore.batching.fields import COMMANDS, check, check_words, part_of, read_settings
 from restore.batching.naming import HOME, NAME, filled
+from restore.batching.store import Folder, Objects, Store, is_url
 from restore.edit.choose import models_for, settings_for
 from restore.errors import InputError
 from restore.images.files import reason, write_text
@@ -31,7 +32,8 @@ MEASURES = {  # of a result, by command: what a condition may ask for
 
 @dataclass(frozen=True)
 class Job:
-    """command: one of COMMANDS; out: the folder it writes to; settings: for every picture, as `fields` reads them.
+    """command: one of COMMANDS; out: the folder or URL it writes to; folder: of the ledger, where out is a URL;
+    settings: for every picture, as `fields` reads them.
 
     name: what outputs are called, of {stem} and {suffix}; kind: the format they get, None: the input's. keep_if: a
     condition such as "par_hole < 0.1 and quality > 50"; what fails it goes to OUT/rejected. content: know inputs again
@@ -42,6 +44,7 @@ class Job:
     command: str
     out: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    folder: str | None = None
     name: str = NAME
     kind: str | None = None
     keep_if: str | None = None
@@ -57,6 +60,10 @@ class Job:
         object.__setattr__(self, "settings", read_settings(self.command, self.settings))
         if self.kind is not None and self.kind.lower() not in KINDS:
             raise InputError(f"expected a format out of {', '.join(KINDS)}, got {self.kind!r}")
+        if is_url(self.out) != (self.folder is not None):
+            raise InputError(
+                f"expected a folder of the ledger (--ledger) for results at a URL, and only there, got {self.out}"
+            )
         filled(self.name, stem="a", suffix=".png")
         read_condition(self.keep_if, MEASURES[self.command])
         for label in ("threads", "recycle", "timeout", "memory"):
@@ -65,12 +72,22 @@ class Job:
                 raise InputError(f"expected {label} above 0, got {value}")
 
     @property
+    def root(self) -> Path:
+        """The folder of the ledger and the pages."""
+        return Path(self.folder or self.out)
+
+    @property
     def home(self) -> Path:
-        return Path(self.out) / HOME
+        return self.root / HOME
 
     @property
     def results(self) -> Path:
-        return Path(self.out) / RESULTS
+        return self.root / RESULTS
+
+    @property
+    def store(self) -> Store:
+        """Where its pictures are put."""
+        return Objects(self.out, self.home / "drafts") if is_url(self.out) else Folder(Path(self.out))
 
     @property
     def writes(self) -> bool:
@@ -101,7 +118,8 @@ class Job:
         path, own = self.home / "job.json", self.identity()
         try:
             (self.home / "receipts").mkdir(parents=True, exist_ok=True)
-            (self.home / "trying").mkdir(exist_ok=True)
+            for name in ("trying", "drafts"):
+                (self.home / name).mkdir(exist_ok=True)
             known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         except (OSError, ValueError) as error:
             raise InputError(f"{self.out}: expected a folder to write a batch to, got: {reason(error)}") from None

@@ -89,7 +89,7 @@ class Local:
     def _clean(self, process: _Process) -> None:
         """Drafts that a dead worker left where it was at work."""
         for item in process.items:
-            sweep(Path(self.job.out, item["id"]).parent)
+            sweep(self.job.store.draft(item["id"], item["key"]).parent)
 
 
 class _Process:

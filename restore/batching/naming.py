@@ -9,6 +9,7 @@ from typing import Any
 
 from restore.batching.fields import PATHS
 from restore.batching.source import Row
+from restore.batching.store import is_url
 from restore.errors import InputError
 from restore.images.decode import SUFFIXES, USUAL
 
@@ -66,7 +67,8 @@ def files_of(row: Row, own: Mapping[str, Any], rules: Mapping[str, Any]) -> dict
         if name not in own and name not in rules:
             continue
         given, base = (own[name], row.folder or "") if name in own else (rules.get(name), "")
-        paths = [os.path.join(base, _by_rule(text, row)) for text in paths_of(given)]
+        paths = [_by_rule(text, row) for text in paths_of(given)]
+        paths = [path if is_url(path) else os.path.join(base, path) for path in paths]
         if paths:
             found[name] = paths if isinstance(given, list) else paths[0]
     return found
@@ -74,7 +76,7 @@ def files_of(row: Row, own: Mapping[str, Any], rules: Mapping[str, Any]) -> dict
 
 def is_mask_of_another(row: Row, rules: Mapping[str, Any]) -> bool:
     """Whether a picture is the mask of one beside it, by the rules."""
-    if row.cells or "mask" not in rules:
+    if row.cells or "mask" not in rules or is_url(row.image):
         return False
     folder, name = os.path.split(row.image)
     for text in paths_of(rules["mask"]):
@@ -91,4 +93,7 @@ def _by_rule(text: str, row: Row) -> str:
     folder, _, name = row.name.rpartition("/")
     stem, suffix = os.path.splitext(name)
     path = filled(text, stem=stem, suffix=suffix, name=name, folder=folder or ".")
-    return path if "/" in text else os.path.join(os.path.abspath(os.path.dirname(row.image)), path)
+    if "/" in text:
+        return path
+    beside = row.image.rpartition("/")[0] if is_url(row.image) else os.path.abspath(os.path.dirname(row.image))
+    return f"{beside}/{path}"

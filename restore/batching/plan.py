@@ -6,13 +6,13 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from restore.batching.fields import PATHS, WHERE, check, check_words, fields_of, is_given, read_value
 from restore.batching.job import Job, find_models
 from restore.batching.naming import files_of, inside, is_mask_of_another, mirrored, paths_of, rules_of
 from restore.batching.source import Row
+from restore.batching.store import is_url, state_of
 from restore.errors import InputError, RestoreError
 from restore.images.decode import SUFFIXES
 from restore.images.files import reason, sha256_of
@@ -121,8 +121,10 @@ class Planner:
             raise InputError(f"{goal}: expected an output ending in one of {', '.join(SUFFIXES)}")
         return goal
 
-    def _identity(self, path: str, status: tuple[int, int] | None = None) -> str:
+    def _identity(self, path: str, status: tuple[int, int] | str | None = None) -> str:
         """What a file is known again by. Raises InputError."""
+        if is_url(path):
+            return status if isinstance(status, str) else state_of(path)
         try:
             if self.job.content:
                 return sha256_of(path)
@@ -157,11 +159,13 @@ class Planner:
         merged = {**self.job.settings, **settings}
         if self.job.command == "inpaint":
             check_words(merged)
+        if is_url(row.image):  # it would have to be fetched
+            return
         size = check_head(row.image)
         for path in paths_of(merged.get("mask")):
             check_same_size(path, size)
-        if self.job.writes and (Path(self.job.out) / goal).exists():
-            raise InputError(f"{Path(self.job.out) / goal}: expected a new file name, got an existing file")
+        if self.job.writes and (taken := self.job.store.taken(goal)) is not None:
+            raise InputError(f"{taken}: expected a new file name, got an existing file")
 
     def _key(self, *parts: str) -> str:
         text = "\0".join((self.digest, *parts)).encode("utf-8", "surrogatepass")

@@ -146,7 +146,7 @@ class Batch:
 
     def _conclude(self, *, changed: bool) -> None:
         """The ledger as a table and as pages."""
-        if changed or not (Path(self.job.out) / "summary.html").exists():
+        if changed or not (self.job.root / "summary.html").exists():
             from restore.batching.summary import write_pages
             from restore.batching.table import write_parquet
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from restore.batching.store import is_url, pictures_at
 from restore.errors import InputError
 from restore.images.decode import SUFFIXES
 from restore.images.encode import encode
@@ -36,7 +37,7 @@ class Row(NamedTuple):
     name: str
     cells: Mapping[str, Any] = MappingProxyType({})
     folder: str | None = None
-    status: tuple[int, int] | None = None
+    status: tuple[int, int] | str | None = None
     error: str | None = None
 
 
@@ -49,6 +50,8 @@ def read_rows(source: Any, spool: Path, without: Path | None = None) -> Iterator
     if not isinstance(source, (str, os.PathLike)):
         return _from_samples(source, spool)
     text, path = os.fspath(source), Path(source)
+    if is_url(text):
+        return (Row(url, name, status=state) for url, name, state in pictures_at(text))
     if path.is_dir():
         return _from_folder(path, without)
     if not path.exists():
@@ -122,6 +125,8 @@ def _row(record: Any, folder: str, where: str, spare: str) -> Row:
     if not isinstance(image, (str, os.PathLike)) or not str(image).strip() or "\0" in str(image):
         return Row("", spare, record if isinstance(record, dict) else {}, error=f"{where}: expected an image, got none")
     image = os.fspath(image)
+    if is_url(image):
+        return Row(image, image.split("://", 1)[1].partition("/")[2], record, folder)
     return Row(os.path.join(folder, image), _name_in(folder, image), record, folder)
 
 

@@ -40,7 +40,7 @@ class Seen:
 def write_pages(job: Job, *, review: bool) -> None:
     """OUT/summary.html, and OUT/review.html if asked for. Raises InputError where they cannot be written."""
     seen = _read(job)
-    out = Path(job.out)
+    out = job.root
     if seen.rows:
         text = suite_page(_page(job, seen), lambda _: None)
     else:

@@ -7,6 +7,8 @@ who gets the item next finds either a receipt and the picture it speaks of, and 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from restore.batching.fields import PATHS
 from restore.batching.guard import Notes, time_limit
 from restore.batching.job import Job
 from restore.batching.lease import is_held
 from restore.batching.ledger import Receipts
-from restore.batching.naming import REJECTED
+from restore.batching.naming import REJECTED, paths_of
 from restore.batching.perform import Outcome, Performer, kind_of, scale_of
 from restore.batching.record import DONE, FAILED, Record, failure, record_of
+from restore.batching.store import fetched, is_url
 from restore.errors import InputError, RestoreError, UnsureError
 from restore.images.files import reason, sha256_of
 from restore.images.huge import AnyPhoto, check_goal, save_any
@@ -33,8 +37,12 @@ TIME_UP = 75  # exit code
 
 @dataclass
 class Loaded:
-    """A picture that was read ahead, or why it could not be; notes: what was told about it."""
+    """A picture that was read ahead, or why it could not be; image, settings: as it is found here; copies: local copies
+    of what lies elsewhere, by URL; notes: what was told about it."""
 
+    image: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
     photo: AnyPhoto | None = None
     error: Exception | None = None
     notes: list[str] = field(default_factory=list)
@@ -46,6 +54,7 @@ class Worker:
 
     def __init__(self, job: Job, token: str) -> None:
         self.job, self.token, self.done = job, token, 0
+        self.store = job.store
         self.receipts = Receipts(job.home / "receipts")
         self._performer = Performer(job.command)
         self._notes, self._placing = Notes(), threading.Lock()
@@ -70,7 +79,9 @@ class Worker:
             try:
                 with trying.open("ab") as file:
                     file.write(b".")
-                loaded.photo = self._performer.open(item["image"], {**self.job.settings, **item["settings"]})
+                loaded.settings = {**self.job.settings, **item["settings"]}
+                loaded.image = self._fetch(item, loaded)
+                loaded.photo = self._performer.open(loaded.image, loaded.settings)
             except Exception as error:
                 loaded.error = error
         loaded.seconds = time.perf_counter() - begun
@@ -82,6 +93,7 @@ class Worker:
             record = self._known(item) or self._attempt(item, load or (lambda: self.load(item)))
         for left in (self._trying(item), *(self._draft(item, folder) for folder in ("", REJECTED))):
             left.unlink(missing_ok=True)
+        shutil.rmtree(self._copies(item), ignore_errors=True)
         self.done += 1
         return record
 
@@ -93,19 +105,16 @@ class Worker:
         )
 
     def _attempt(self, item: Item, load: Callable[[], Loaded]) -> Record:
-        begun, settings = time.perf_counter(), {**self.job.settings, **item["settings"]}
-        loaded = load()
+        begun, loaded = time.perf_counter(), load()
         try:
             if loaded.error is not None:
                 raise loaded.error
             kind = None
             if loaded.photo is not None:
-                goal = Path(self.job.out, item["id"])
-                goal.parent.mkdir(parents=True, exist_ok=True)
-                kind = kind_of(str(goal), loaded.photo, self.job.kind)
-                check_goal(loaded.photo, goal, kind=kind, scale=scale_of(self.job.command, settings))
+                kind = kind_of(item["id"], loaded.photo, self.job.kind)
+                self._check_goal(item, loaded.photo, kind, scale_of(self.job.command, loaded.settings))
             with self._notes.into(loaded.notes):
-                outcome = self._performer(item["image"], loaded.photo, settings)
+                outcome = self._performer(loaded.image, loaded.photo, loaded.settings)
             told = outcome.told | {"seconds": round(time.perf_counter() - begun + loaded.seconds, 3)}
             record = record_of(self.job, item, DONE, told) | {"warnings": loaded.notes}
             return self._put(record, outcome, kind)
@@ -115,9 +124,23 @@ class Worker:
             )
         except RestoreError as error:
             more = {"candidates": error.candidates} if isinstance(error, UnsureError) else {}
-            return failure(self.job, item, str(error), more)
+            text = str(error)
+            for url, copy in loaded.copies.items():
+                text = text.replace(copy, url)
+            return failure(self.job, item, text, more)
         except Exception as error:  # whatever it is, it is this picture's alone
             return failure(self.job, item, f"expected a result, got {type(error).__name__}: {reason(error)}")
+
+    def _check_goal(self, item: Item, photo: AnyPhoto, kind: str | None, scale: int) -> None:
+        """Can the result be written? Raises InputError, OSError."""
+        if (taken := self.store.taken(item["id"])) is not None:
+            raise InputError(f"{taken}: expected a new file name, got an existing file")
+        draft = self._draft(item, "")
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            check_goal(photo, draft, kind=kind, scale=scale, overwrite=True)
+        except InputError as error:
+            raise InputError(str(error).replace(str(draft), item["id"])) from None
 
     def _put(self, record: Record, outcome: Outcome, kind: str | None) -> Record:
         """Write the result, then the receipt, then let the result take its place."""
@@ -126,20 +149,20 @@ class Worker:
             self.receipts.write(record)
             return record
         folder = "" if record["kept"] else REJECTED
-        goal, draft = Path(self.job.out, folder, record["id"]), self._draft(record, folder)
-        goal.parent.mkdir(parents=True, exist_ok=True)
+        name, draft = _inside(folder, record), self._draft(record, folder)
+        draft.parent.mkdir(parents=True, exist_ok=True)
         try:
             save_any(outcome.photo, draft, kind=kind, overwrite=True)
             record["width"], record["height"] = outcome.photo.size
-            record["output"], record["sha256"] = goal.relative_to(self.job.out).as_posix(), sha256_of(draft)
+            record["output"], record["sha256"] = name, sha256_of(draft)
             with self._placing:
                 if not is_held(self.job.home / "lease", self.token):
                     raise InputError("expected the lease of the batch, got another driver's; this worker stops")
                 self.receipts.write(record)
-                _place(draft, goal, record["sha256"])
+                self.store.put(draft, name, record["sha256"])
         except InputError as error:
             self.receipts.drop(record["key"])
-            raise InputError(str(error).replace(str(draft), str(goal))) from None
+            raise InputError(str(error).replace(str(draft), name)) from None
         return record
 
     def _known(self, item: Item) -> Record | None:
@@ -147,17 +170,31 @@ class Worker:
         record = self.receipts.find(item["key"])
         if record is None or record["status"] == FAILED or not self.job.writes:
             return record
-        goal = Path(self.job.out, record["output"])
-        return record if goal.is_file() and sha256_of(goal) == record["sha256"] else None
+        return record if self.store.holds(record["output"], record["sha256"]) else None
 
     def _draft(self, item: Item, folder: str) -> Path:
         """Where a result is written before it takes its place in OUT/folder."""
-        goal = Path(self.job.out, folder, item["id"])
-        return goal.with_name(f".batch-{item['key']}{goal.suffix}")
+        return self.store.draft(_inside(folder, item), item["key"])
 
     def _trying(self, item: Item) -> Path:
         """A file with a byte per worker that began with the item and did not end."""
         return self.job.home / "trying" / item["key"]
+
+    def _copies(self, item: Item) -> Path:
+        """A folder for what has to be fetched."""
+        return Path(tempfile.gettempdir(), f"restore-{self.token}", item["key"])
+
+    def _fetch(self, item: Item, loaded: Loaded) -> str:
+        """The picture's path here, with its files' in `loaded.settings`. Raises InputError."""
+        named = {name: paths_of(loaded.settings.get(name)) for name in PATHS}
+        for path in (item["image"], *(path for paths in named.values() for path in paths)):
+            if is_url(path):
+                loaded.copies[path] = str(fetched(path, self._copies(item)))
+        for name, paths in named.items():
+            if any(path in loaded.copies for path in paths):
+                here = [loaded.copies.get(path, path) for path in paths]
+                loaded.settings[name] = here if isinstance(loaded.settings[name], list) else here[0]
+        return loaded.copies.get(item["image"]) or str(item["image"])
 
     def _out_of_time(self, item: Item) -> Callable[[], None]:
         def leave() -> None:
@@ -170,17 +207,8 @@ class Worker:
         return leave
 
 
-def _place(draft: Path, goal: Path, sha256: str) -> None:
-    """Let `draft` take its place at `goal`, where nothing may be but the same. Raises InputError, OSError."""
-    try:
-        os.link(draft, goal)
-    except FileExistsError:
-        if sha256_of(goal) != sha256:
-            raise InputError(f"{goal}: expected a new file name, got an existing file") from None
-    except OSError:  # a file system without links
-        if goal.exists():
-            raise InputError(f"{goal}: expected a new file name, got an existing file") from None
-        os.replace(draft, goal)
+def _inside(folder: str, item: Item) -> str:
+    return f"{folder}/{item['id']}" if folder else str(item["id"])
 
 
 def _size(path: Path) -> int:

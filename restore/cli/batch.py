@@ -78,6 +78,7 @@ def _own_options(writes: bool) -> list[click.Parameter]:
         option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
                help="Processes of this machine, or a Ray cluster."),
         option("--address", help="Of a running Ray cluster, or 'auto'. [default: Ray on this machine]"),
+        option("--ledger", "folder", type=click.Path(), help="Folder of results.jsonl where OUT is a URL (s3://…)."),
         option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."),
     ]  # fmt: skip
 
@@ -115,7 +116,7 @@ def _run(context: click.Context, command: str, values: dict[str, Any], own: dict
         from restore.settings import load_settings
 
         settings = load_settings(config) | settings
-    names = ("keep_if", "content", "threads", "timeout", "recycle", "memory")
+    names = ("folder", "keep_if", "content", "threads", "timeout", "recycle", "memory")
     more = {"name": own["template"], "kind": own["kind"]} if command != "assess" else {}
     job = Job(command, own["output"], settings, **more, **{name: own[name] for name in names})
     ways = ("engine", "address", "workers", "retry_failed", "max_errors")
