@@ -7,19 +7,27 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from restore.batching.job import Job
+from restore.batching.job import MEASURES, Job
 
 Record = dict[str, Any]  # begins with "key" and "status"
 DONE, FAILED = "done", "failed"
+# Names that a result may have, whether this one has them or not.
+OURS = frozenset(
+    [
+        *("mask", "presence", "passes", "par", "stop", "seconds", "model", "seed", "device", "task", "method", "steps"),
+        *("size", "parameters", "nothing", "invented", "warnings", "candidates", "width", "height", "sha256"),
+        *(name for measures in MEASURES.values() for name in measures),
+    ]
+)
 
 
 def record_of(job: Job, item: Mapping[str, Any], status: str, told: Mapping[str, Any]) -> Record:
-    """told: what the command says of it. The table's own columns are carried, as source_NAME where there is a NAME."""
+    """told: what the command says of it. The table's own columns are carried, as source_NAME where we have a NAME."""
     own: Record = {"key": item["key"], "status": status, "id": item["id"], "image": item["image"], "output": None}
     own |= {"kept": None, "error": None, "settings": {**job.settings, **item["settings"]}}
     own |= {name: _plain(value) for name, value in told.items() if name not in ("image", "output")}
     for name, value in item["carried"].items():
-        own[f"source_{name}" if name in own else name] = _plain(value)
+        own[f"source_{name}" if name in OURS or name in own else name] = _plain(value)
     return own
 
 

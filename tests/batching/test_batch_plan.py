@@ -19,6 +19,7 @@ from restore.batching.condition import read_condition
 from restore.batching.job import Job
 from restore.batching.naming import filled, inside, mirrored
 from restore.batching.plan import Planner
+from restore.batching.record import DONE, failure, line_of, record_of
 from restore.batching.source import read_rows
 from restore.cli import main
 
@@ -284,3 +285,15 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, monkeypa
     assert part in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_of_a_table_never_mix_with_those_of_results(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text('image,box,quality,customer,seconds\ngone.png,"1,1,4,4",high,anna,9\n')
+    job = Job("inpaint", str(tmp_path / "out"))
+    (item,) = plan(job, table, tmp_path)
+    for record in (failure(job, item, "gone"), record_of(job, item, DONE, {"quality": 50.0, "par_hole": float("nan")})):
+        assert record["customer"] == "anna"
+        assert (record["source_quality"], record["source_seconds"]) == ("high", "9")
+        assert record.get("quality") in (None, 50.0)
+        assert json.loads(line_of(record)) == record

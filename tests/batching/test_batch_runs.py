@@ -320,13 +320,14 @@ def test_time_is_up_even_where_the_interpreter_is_held():
 
 def test_max_errors_stops_and_retry_failed_tries_again_leaving_one_line_each(tmp_path):
     table, out = tmp_path / "t.csv", tmp_path / "out"
-    table.write_text("image\na.jpg\nb.jpg\nc.jpg\n")
+    table.write_text("image,quality,customer\na.jpg,,anna\nb.jpg,,bert\nc.jpg,,carl\n")
     assert [r["status"] for r in restore.batch("enhance", table, out, **CHEAP, max_errors=2)] == ["failed"] * 2
     assert len(list(restore.batch("enhance", table, out, **CHEAP))) == 1  # the third
     assert not list(restore.batch("enhance", table, out, **CHEAP))
     assert len(list(restore.batch("enhance", table, out, **CHEAP, retry_failed=True))) == 3
     assert len({r["id"] for r in ledger_of(out)}) == len(ledger_of(out)) == 3
     assert (out / "summary.html").read_text().count("a.jpg: expected a readable file") == 1
+    assert [(r["customer"], "quality" in r) for r in ledger_of(out)] == [(n, False) for n in ("anna", "bert", "carl")]
 
 
 def test_a_ledger_that_was_cut_off_goes_on_behind_its_last_line(tmp_path):
