@@ -66,13 +66,9 @@ def main() -> None:
     restore compare ours/ theirs/ --reference originals/
     restore enhance photo.jpg --task dejpeg
     restore serve
-    """
-
-
-for command in (inpaint, refine, enhance, segment, assess, rank, compare, serve, train, dataset, models):
     restore batch inpaint photos/ -o clean/ --prompt "remove the cat"
     """
 
 
-for command in (inpaint, refine, enhance, segment, batch, assess, rank, compare, train, dataset, models):
+for command in (inpaint, refine, enhance, segment, batch, assess, rank, compare, serve, train, dataset, models):
     main.add_command(command)
