@@ -55,7 +55,7 @@ def test_a_draft_is_one_pass_of_one_candidate(warm: Engine) -> None:
     result = warm.inpaint(
         photo(96), box=(30, 30, 30, 30), draft=True, on_step=lambda done, total: seen.append((done, total))
     )
-    assert (len(result.passes), result.settings.candidates, seen) == (1, 1, [(1, 1)])
+    assert (len(result.passes), result.settings.candidates, seen) == (1, 1, [(0, 1), (1, 1)])
 
 
 def test_patches_count_where_they_say() -> None:
