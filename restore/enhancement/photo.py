@@ -14,7 +14,7 @@ from torch import Tensor
 
 from restore.enhancement.damage import Damage
 from restore.errors import InputError
-from restore.images.colours import inks, rgb_view
+from restore.images.colours import FULL, colour_channels, inks, rgb_view
 from restore.images.decode import with_size
 from restore.images.mask import AnyMask, load_mask
 from restore.images.photo import Photo, load_photo
@@ -84,11 +84,11 @@ class Given:
 
 
 def tensor_of(photo: Photo) -> Tensor:
-    """(1, 3, H, W) in [-1, 1], with all bits of the file."""
+    """(1, 3, H, W) in [-1, 1], with all bits of the file; -1 and 1 are the photo's levels."""
     if photo.native.dtype == np.uint16 and photo.mode != "CMYK":
-        colours = photo.native[..., None] if photo.native.ndim == 2 else photo.native
-        colours = colours[..., :1] if photo.mode in ("L", "LA") else colours[..., :3]
-        image = np.broadcast_to(colours, (*colours.shape[:2], 3)).astype(np.float32) / 32767.5
+        low, high = photo.levels
+        colours = colour_channels(photo.native, photo.mode).clip(low, high)
+        image = (np.broadcast_to(colours, (*colours.shape[:2], 3)) - np.float32(low)) * np.float32(2 / (high - low))
     else:
         image = photo.pixels.astype(np.float32) / 127.5
     x = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
@@ -113,8 +113,7 @@ def rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
     grey = photo.mode in ("1", "L", "LA") and task != "colorize"
     if grey:
         image = image @ np.array((0.299, 0.587, 0.114), np.float32)[:, None]
-    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
-    native = (image * top + 0.5).astype(kind)
+    native = _deep(image, photo) if deep else (image * 255 + 0.5).astype(np.uint8)
     if photo.mode in ("LA", "RGBA"):
         alpha = _resized(photo.native[..., -1], (native.shape[1], native.shape[0]))
         native = np.concatenate([native, alpha[..., None]], 2)
@@ -126,12 +125,36 @@ def rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
     pixels = image if not grey else np.repeat(image, 3, 2)
     if photo.mode in ("1", "L", "LA") and task == "colorize":
         meta = replace(meta, icc=b"")
-    return Photo((pixels * 255 + 0.5).astype(np.uint8), native, mode, meta)
+    return Photo((pixels * 255 + 0.5).astype(np.uint8), native, mode, meta, photo.levels)
+
+
+def _deep(image: NDArray[np.float32], photo: Photo) -> NDArray[np.uint16]:
+    """Colours (H, W, C) in [0, 1] as 16-bit samples between the photo's levels; what lay beyond them lies as far beyond
+    them again: a star stays as bright as it was."""
+    low, high = photo.levels
+    out = low + image * np.float32(high - low)
+    if photo.levels != FULL:
+        before = colour_channels(photo.native, photo.mode).astype(np.float32)
+        beyond = before - before.clip(low, high)
+        size = image.shape[1], image.shape[0]
+        out += np.dstack([_enlarged(beyond[..., c], size) for c in range(beyond.shape[2])])
+    return (out.clip(0, 65535) + 0.5).astype(np.uint16)
 
 
 def _resized(alpha: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     if alpha.shape[::-1] == size:
         return alpha
-    large = Pillow.fromarray(alpha.astype(np.float32)).resize(size, Pillow.Resampling.BICUBIC)
-    top = np.iinfo(alpha.dtype).max
-    return (np.asarray(large).clip(0, top) + 0.5).astype(alpha.dtype)
+    large, top = _enlarged(alpha.astype(np.float32), size), np.iinfo(alpha.dtype).max
+    return (large.clip(0, top) + 0.5).astype(alpha.dtype)
+
+
+def _enlarged(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A plane (h, w) at `size` (W, H)."""
+    if plane.shape[::-1] == size:
+        return plane
+    return np.asarray(Pillow.fromarray(plane).resize(size, Pillow.Resampling.BICUBIC))
+
+
+def unstretched(photo: Photo) -> Photo:
+    """The photo as bright as its file says, however little of 16 bits it uses: for tasks that make light."""
+    return replace(photo, pixels=rgb_view(photo.native, photo.mode), levels=FULL)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from restore.enhancement.damage import Damage
 from restore.enhancement.loop import Critic, Loop, enlarged, to_bytes
-from restore.enhancement.photo import Given, rebuilt
+from restore.enhancement.photo import Given, rebuilt, unstretched
 from restore.enhancement.record import EnhancePass, EnhanceRecord
-from restore.enhancement.tasks import TASKS
+from restore.enhancement.tasks import LIGHTING, TASKS
 from restore.errors import InputError, ModelUnavailableError, tell
 from restore.images.inputs import AnyImage, photo_of
 from restore.images.mask import AnyMask
@@ -162,6 +162,8 @@ def _given(image: Any, task: str, damage: Damage, mask: AnyMask) -> Given:
     if task != "hdr" and len(images) != 1:
         raise InputError(f"expected one photo for {task}, got {len(images)}; only hdr takes several")
     photos = [photo_of(i) for i in images]
+    if task in LIGHTING:
+        photos = [unstretched(photo) for photo in photos]
     for photo in photos:
         if min(photo.size) < LEAST_SIDE:
             width, height = photo.size

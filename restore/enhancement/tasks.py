@@ -44,3 +44,4 @@ def read_motion(text: str) -> tuple[float, float]:
     except ValueError:
         raise InputError(f"expected --motion LENGTH,ANGLE, e.g. 12,30, got '{text}'") from None
     return length, angle
+LIGHTING = ("low-light", "hdr")  # tasks that need to know how dark a photo is

@@ -6,10 +6,14 @@ once per byte. Arrays are upright: the orientation tag has been applied, and the
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
@@ -75,7 +79,7 @@ def decode(file: IO[bytes], name: str, frame: int | None = None) -> tuple[np.nda
     Raises InputError if this is no image, a broken one, one of too many pixels, or of a kind not handled.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of it becomes an error here
             native, mode, meta, lost = _decode(file, name, frame or 1)
     except InputError:
@@ -97,6 +101,27 @@ def decode(file: IO[bytes], name: str, frame: int | None = None) -> tuple[np.nda
     if lost:
         warnings.warn(f"{name}: also holds {' and '.join(lost)}; only the picture is used", stacklevel=3)
     return native, mode, meta
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the lines that libtiff and libjpeg print about broken files: the error raised says it. The descriptor
+    is the whole process's, so that this holds in its main thread only."""
+    try:
+        if threading.current_thread() is not threading.main_thread():
+            raise OSError
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, AttributeError):  # no stderr at all: nothing to hide
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _decode(file: IO[bytes], name: str, frame: int) -> tuple[np.ndarray, str, Metadata, list[str]]:

@@ -17,7 +17,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 
 from restore.errors import InputError
 from restore.images import limits
-from restore.images.decode import Metadata
+from restore.images.decode import Metadata, quiet
 from restore.images.encode import tiff_directory
 
 MOST_TILE = 128_000_000  # bytes of samples in the largest tile that is still small
@@ -251,7 +251,7 @@ def _unpacked(coded: list[bytes], rows: list[int], layout: Layout) -> Samples:
     file = io.BytesIO()
     directory.save(file)
     file.writelines(coded)
-    with read_header(file) as image:
+    with quiet(), read_header(file) as image:
         image.load()
         return np.asarray(image)
 

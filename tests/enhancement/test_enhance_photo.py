@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from restore.enhancement.photo import rebuilt, tensor_of
+from restore.enhancement.photo import rebuilt, tensor_of, unstretched
 from restore.images.colours import rgb_view
 from restore.images.decode import Metadata
 from restore.images.photo import Photo, photo_from_array
@@ -56,3 +56,30 @@ def test_inks_stay_inks() -> None:
         assert result.mode == "CMYK"
         assert result.meta.icc == b"profile"
         np.testing.assert_array_equal(result.native, wide)
+
+
+def narrow() -> Photo:
+    """A sky of 300 levels out of 65,536, and a star."""
+    native = np.random.default_rng(0).integers(1000, 1300, (40, 40), dtype=np.uint16)
+    native[5, 7] = 60_000
+    return photo_from_array(native)
+
+
+def test_little_of_16_bits_is_seen_stretched_and_written_as_it_was() -> None:
+    photo = narrow()
+    x = tensor_of(photo)
+    assert float(x.std()) > 0.5  # noise fills the view; unstretched it has a deviation of .003
+    np.testing.assert_array_equal(rebuilt(photo, x, "denoise", None).native, photo.native)
+    flat = rebuilt(photo, torch.zeros_like(x), "denoise", None)
+    low, high = photo.levels
+    assert np.abs(np.median(flat.native) - (low + high) / 2) <= 1
+    assert flat.native[5, 7] > 55_000  # the star is still one
+    np.testing.assert_array_equal(flat.levels, photo.levels)
+    large = rebuilt(photo, torch.zeros(1, 3, 80, 80), "super-resolution", None)
+    assert large.native[8:13, 12:17].max() > 40_000
+    assert np.abs(np.median(large.native) - (low + high) / 2) <= 1
+
+
+def test_the_dark_is_not_stretched_where_light_is_made() -> None:
+    x = tensor_of(unstretched(narrow()))
+    assert float(x.median()) < -0.95

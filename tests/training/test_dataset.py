@@ -186,6 +186,26 @@ def test_broken_annotation_files_are_one_clear_error(content, words, tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("layout", ["coco", "gqa", "visual genome", "voc masks", "objects folder"])
+def test_links_and_names_stay_inside_the_folder(layout, tmp_path):
+    outside, data = tmp_path / "outside", tmp_path / "data"
+    outside.mkdir()
+    data.mkdir()
+    source = write_layout(data, layout)
+    named = {"voc masks": source / "JPEGImages/a.png", "objects folder": source / "a.webp"}
+    photo = named.get(layout, data / "a.png")
+    photo.rename(outside / "photo")
+    photo.symlink_to(outside / "photo")
+    (record,) = read_annotations(source)
+    with pytest.raises(Rejected, match="image missing"):
+        load(record, 512)
+    photo.unlink()
+    (outside / "photo").rename(photo.with_name("kept"))
+    photo.symlink_to("kept")  # within the folder a link is a file like any other
+    (record,) = read_annotations(source)
+    assert load(record, 512).size == SIZE
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

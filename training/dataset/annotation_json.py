@@ -44,14 +44,12 @@ def read_json(path: Path, images: Path) -> list[PhotoRecord]:
 
 
 def _photo(images: Path, name: str) -> bytes:
-    """A photo below `images`; names that lead out of it count as missing."""
+    """A photo below `images`; names and links that lead out of it count as missing."""
     path = images / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise Rejected("image missing")
     if path.suffix.lower() in PHOTO_SUFFIXES:
-        return file_bytes(path)
+        return file_bytes(path, images)
     found = (path.with_name(path.name + suffix) for suffix in PHOTO_SUFFIXES)
-    return file_bytes(next((p for p in found if p.exists()), path))
+    return file_bytes(next((p for p in found if p.exists()), path), images)
 
 
 def _coco(data: dict[str, Any], images: Path) -> list[PhotoRecord]:

@@ -35,6 +35,7 @@ from restore.training.dataset.records import (
     Thing,
     clipped,
     file_bytes,
+    inside,
     plain_name,
 )
 
@@ -114,7 +115,7 @@ def _labels(data: bytes, size: Size) -> NDArray[np.integer]:
 def _objects(source: Path) -> list[PhotoRecord]:
     """Of objects.tar or a folder of that layout. Files are read when needed, from where they stand in the tar."""
     if source.is_dir():
-        files = {p.name: partial(file_bytes, p) for p in sorted(source.iterdir()) if p.is_file()}
+        files = {p.name: partial(file_bytes, p, source) for p in sorted(source.iterdir()) if inside(p, source)}
     else:
         try:
             with tarfile.open(source, "r:") as tar:
@@ -159,7 +160,9 @@ def _voc(folder: Path) -> list[PhotoRecord]:
         if path.suffix.lower() in IMAGE_SUFFIXES and (boxes.exists() or masks.exists()):
             names = () if masks.exists() else _voc_names(boxes)
             records.append(
-                PhotoRecord(path.stem, names, partial(file_bytes, path), partial(_voc_things, folder, path.stem))
+                PhotoRecord(
+                    path.stem, names, partial(file_bytes, path, folder), partial(_voc_things, folder, path.stem)
+                )
             )
     return records
 
@@ -177,8 +180,8 @@ def _voc_things(folder: Path, stem: str, size: Size) -> list[Thing]:
     boxed = _voc_boxes(folder / "Annotations" / f"{stem}.xml", size)
     if not instances.exists():
         return boxed
-    labels = _labels(instances.read_bytes(), size)
-    kinds = _labels(classes.read_bytes(), size) if classes.exists() else None
+    labels = _labels(file_bytes(instances, folder), size)
+    kinds = _labels(file_bytes(classes, folder), size) if classes.exists() else None
 
     def name(n: int) -> str:
         inside = labels == n

@@ -94,9 +94,19 @@ def clipped(x: float, y: float, w: float, h: float, size: Size) -> Box:
     return left, top, max(0, right - left), max(0, bottom - top)
 
 
-def file_bytes(path: Path) -> bytes:
-    """Raises Rejected where there is no such photo."""
+def inside(path: Path, folder: Path) -> bool:
+    """Whether a file of `folder` is there and no name or link leads out of the folder."""
     try:
-        return path.read_bytes()
+        return path.resolve(strict=True).is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # missing; links in a circle
+        return False
+
+
+def file_bytes(path: Path, folder: Path) -> bytes:
+    """Raises Rejected where there is no such photo in `folder`."""
+    try:
+        if inside(path, folder):
+            return path.read_bytes()
     except OSError:
-        raise Rejected("image missing") from None
+        pass
+    raise Rejected("image missing")
