@@ -143,14 +143,13 @@ def test_frames_and_pages(suffix: str, tmp_path: Path) -> None:
     assert (second.native == 100).all()
     with pytest.raises(InputError, match="expected frame 1 to 3, got 4"):
         load_photo(path, 4)
-    before = path.read_bytes()
-    with pytest.raises(InputError, match="3 frames or pages that would be lost"):
-        save_any(second, path, overwrite=True)
-    assert path.read_bytes() == before
-    save_any(second, tmp_path / "b.png")
-    save_any(second, tmp_path / "b.png", overwrite=True)
+    save_any(second, tmp_path / "b.png" if suffix != ".png" else tmp_path / "b.tif")
+    other = tmp_path / ("b.png" if suffix != ".png" else "b.tif")
+    save_any(second, other, overwrite=True)
     with pytest.raises(InputError, match="expected frame 1 to 1, got 2"):
-        load_photo(tmp_path / "b.png", 2)
+        load_photo(other, 2)
+    with pytest.raises(InputError, match="3 frames or pages that would be lost"):
+        save_any(second, path, kind="BMP", overwrite=True)
 
 
 def test_folders_without_what_systems_leave_there(tmp_path: Path) -> None:

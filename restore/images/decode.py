@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 from restore.errors import InputError
 from restore.images import limits
 from restore.images.extras import Extra, jpeg_extras, photoshop, png_extras, without_claims
+from restore.images.frames import Source
 
 SUFFIXES = {
     ".jpg": "JPEG",
@@ -69,6 +70,8 @@ class Metadata:
     progressive: bool = False
     extras: tuple[Extra, ...] = ()  # texts, comments, IPTC and the like, see `extras`
     frames: int = 1  # frames or pages in the file, of which this is one
+    frame: int = 1  # which, from 1
+    whole: Source | None = field(default=None, repr=False)  # that file, where there are several
 
 
 def decode(file: IO[bytes], name: str, frame: int | None = None) -> tuple[np.ndarray, str, Metadata]:
@@ -142,7 +145,18 @@ def _decode(file: IO[bytes], name: str, frame: int) -> tuple[np.ndarray, str, Me
         height, width = native.shape[:2]
         meta, lost = _with_extras(meta, image, file, mode)
         meta = _oriented(meta, exif, (width, height))
+        if meta.frames > 1:
+            meta = replace(meta, frame=frame, whole=_source(file))
     return np.ascontiguousarray(native), mode, meta, lost
+
+
+def _source(file: IO[bytes]) -> Source:
+    """What an open file can be read from again: its path if it has one."""
+    path = getattr(file, "name", None)
+    if isinstance(path, (str, bytes)):
+        return os.path.abspath(os.fsdecode(path))
+    file.seek(0)
+    return file.read()
 
 
 def _with_extras(meta: Metadata, image: Image.Image, file: IO[bytes], mode: str) -> tuple[Metadata, list[str]]:

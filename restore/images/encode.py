@@ -14,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, TiffTags
 from restore.errors import InputError
 from restore.images.decode import CHANNELS, Metadata
 from restore.images.extras import Extra, for_jpeg, for_png, for_tiff, names
+from restore.images.frames import replace_page, sequence
 
 _LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side; of the others more than fits into memory
 _JPEG_SEGMENT = 65_000  # bytes an EXIF or XMP segment can hold, less its header
@@ -54,21 +56,33 @@ def encode(
         meta = replace(meta, icc=b"")  # a profile of another colour space would mislead
     if target == "PNG":
         chunks, lost = for_png(meta.extras, same_colours=same_colours)
-        _write_png(file, fitted, kept, meta, chunks)
+        _write_png(file, fitted, kept, meta, chunks, name)
     elif target == "JPEG":
         segments, lost = for_jpeg(meta.extras)
-        file.write(_coded(fitted, kept, target, extra=segments, **_options(meta, target, quality)))
+        file.write(_coded(pillow_image(fitted, kept), target, extra=segments, **_options(meta, target, quality)))
     elif target == "TIFF":
         lost = for_tiff(meta.extras)[1]
-        _write_tiff(file, fitted, kept, meta)
+        if meta.whole is not None and meta.format == "TIFF":
+            replace_page(meta.whole, meta.frame, file, partial(_write_tiff, native=fitted, mode=kept, meta=meta), name)
+        else:
+            _write_tiff(file, b"II", False, fitted, kept, meta)
     else:
         lost = names(meta.extras)
         if target == "BMP" and kept == "RGBA":
             _write_bmp32(file, fitted, meta)
         else:
-            file.write(_coded(fitted, kept, target, **_options(meta, target, quality)))
+            image, more = _among_others(pillow_image(fitted, kept), meta, target, name)
+            file.write(_coded(image, target, **_options(meta, target, quality) | more))
     if lost:
         warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
+
+
+def _among_others(image: Image.Image, meta: Metadata, target: str, name: str) -> tuple[Image.Image, dict[str, Any]]:
+    """What to write as `target`, and with which options: of an animation in that format all frames, without loss."""
+    if meta.whole is None or meta.format != target:
+        return image, {}
+    first, options = sequence(meta.whole, meta.frame, image, name)
+    return first, options | ({"lossless": True, "quality": 100} if target == "WEBP" else {})
 
 
 def check_fit(native: np.ndarray, mode: str, size: tuple[int, int], target: str, name: str) -> None:
@@ -154,8 +168,8 @@ def _png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
     return text
 
 
-def _coded(native: np.ndarray, mode: str, target: str, **options: Any) -> memoryview:
-    """What Pillow makes of 8-bit or 1-bit samples.
+def _coded(image: Image.Image, target: str, **options: Any) -> memoryview:
+    """What Pillow makes of an image.
 
     Into memory: Pillow takes a write that a full disk cuts short for done. Its buffer has to hold the whole of a JPEG,
     and its own guess is too small for noise.
@@ -163,20 +177,21 @@ def _coded(native: np.ndarray, mode: str, target: str, **options: Any) -> memory
     file = io.BytesIO()
     with _BUFFER:
         before = ImageFile.MAXBLOCK
-        ImageFile.MAXBLOCK = max(before, 2 * native.nbytes + 2**20)
+        ImageFile.MAXBLOCK = max(before, 2 * image.width * image.height * len(image.getbands()) + 2**20)
         try:
-            pillow_image(native, mode).save(file, format=target, **options)
+            image.save(file, format=target, **options)
         finally:
             ImageFile.MAXBLOCK = before
     return file.getbuffer()
 
 
-def _write_png(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, chunks: list[Extra]) -> None:
+def _write_png(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata, chunks: list[Extra], name: str) -> None:
     """A PNG with `chunks` behind its header."""
     if native.dtype == np.uint16:
         _write_png16(file, native, mode, meta, chunks)
         return
-    content = _coded(native, mode, "PNG", **_options(meta, "PNG"))
+    image, more = _among_others(pillow_image(native, mode), meta, "PNG", name)
+    content = _coded(image, "PNG", **_options(meta, "PNG") | more)
     file.write(content[:_PNG_HEAD])
     _write_chunks(file, chunks)
     file.write(content[_PNG_HEAD:])
@@ -223,17 +238,18 @@ def write_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
     file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
 
 
-def _write_tiff(file: IO[bytes], native: np.ndarray, mode: str, meta: Metadata) -> None:
-    """Little-endian TIFF of 1, 8 or 16 bits: uncompressed if the source was, else Deflate with predictor."""
+def _write_tiff(file: IO[bytes], order: bytes, big: bool, native: np.ndarray, mode: str, meta: Metadata) -> None:
+    """TIFF or BigTIFF of byte order b"II" or b"MM", or one more page behind what `file` holds: 1, 8 or 16 bits,
+    uncompressed if the source was, else Deflate with predictor."""
     height, width = native.shape[:2]
     channels, bits = CHANNELS[mode], 1 if mode == "1" else 8 * native.dtype.itemsize
     predict = bits > 1 and not meta.uncompressed
     bands = list(_bands(native, 1 << 18))
-    strips = [_strip(rows, predict) for rows in bands]
+    strips = [_strip(rows, predict, "<" if order == b"II" else ">") for rows in bands]
     if not meta.uncompressed:
         strips = [zlib.compress(strip, _ZLIB_LEVEL) for strip in strips]
     lengths = [len(strip) for strip in strips]
-    directory = tiff_directory(meta)
+    directory = tiff_directory(meta, order, big=big)
     layout: dict[int, Any] = {
         256: width,
         257: height,
@@ -260,7 +276,7 @@ def tiff_directory(meta: Metadata, order: bytes = b"II", *, big: bool = False) -
     """The tags that do not depend on the samples, for a TIFF or BigTIFF of byte order b"II" or b"MM"."""
     header = b"II\x2b\0" + bytes(12) if big else b"II\x2a\0" + bytes(4)
     directory = TiffImagePlugin.ImageFileDirectory_v2(header, prefix=order)
-    directory.tagtype[273] = directory.tagtype[279] = TiffTags.LONG
+    directory.tagtype[273] = directory.tagtype[279] = TiffTags.LONG8 if big else TiffTags.LONG
     if meta.exif:
         exif = Image.Exif()
         exif.load(meta.exif)
@@ -295,11 +311,11 @@ def _bands(native: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (native[top : top + rows] for top in range(0, len(native), rows))
 
 
-def _strip(rows: np.ndarray, predict: bool) -> bytes:
+def _strip(rows: np.ndarray, predict: bool, order: str) -> bytes:
     """Rows as TIFF stores them, each sample less its left neighbour if `predict` (TIFF 6.0, section 14)."""
     if rows.dtype == np.bool_:
         return np.packbits(rows, axis=1).tobytes()
     if predict:
         rows = rows.copy()
         rows[:, 1:] -= rows[:, :-1].copy()
-    return rows.astype(rows.dtype.newbyteorder("<"), copy=False).tobytes()
+    return rows.astype(rows.dtype.newbyteorder(order), copy=False).tobytes()

@@ -102,7 +102,7 @@ def _draft(folder: Path) -> tuple[Path, IO[bytes]]:
     """A new file in `folder`, locked until it is closed."""
     while True:
         draft = folder / _DRAFT.format(secrets.token_hex(8))
-        file = draft.open("xb")
+        file = draft.open("x+b")
         if fcntl is not None:
             with suppress(OSError):  # file systems without locks: no draft is swept there
                 fcntl.flock(file, fcntl.LOCK_EX)

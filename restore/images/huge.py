@@ -20,6 +20,7 @@ from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb
 from restore.images.decode import ORIENTATION, Metadata, metadata, upright
 from restore.images.encode import check_fit
 from restore.images.files import replacing
+from restore.images.frames import ANIMATED, check_animation
 from restore.images.geometry import fitted
 from restore.images.photo import (
     Photo,
@@ -181,11 +182,12 @@ def check_goal(
 ) -> str:
     """`check_output` for the result of `photo`, enlarged by `scale`: can the format hold it?
 
-    Raises InputError also for sides or transparency that it cannot, for a huge photo that shall not become a TIFF, and
-    where a file of several frames or pages would be overwritten with one of them.
+    Raises InputError also for sides or transparency that it cannot, for a huge photo that shall not become a TIFF, for
+    a frame that shall be enlarged among others, and where several frames or pages would be overwritten with one.
     """
     kind = check_output(path, kind=kind, overwrite=overwrite)
-    if photo.meta.frames > 1 and (frames := _frames(path)) > 1:
+    alone = photo.meta.whole is None or photo.meta.format != kind
+    if photo.meta.frames > 1 and alone and (frames := _frames(path)) > 1:
         raise InputError(f"{path}: expected a new file name, got a file of {frames} frames or pages that would be lost")
     check_kind(photo, kind, str(path), scale=scale)
     return kind
@@ -194,7 +196,11 @@ def check_goal(
 def check_kind(photo: AnyPhoto, kind: str, name: str, *, scale: int = 1) -> None:
     """Raise InputError where the format `kind` cannot hold `photo`, enlarged by `scale`."""
     if isinstance(photo, Photo):
-        check_fit(photo.native, photo.mode, (photo.size[0] * scale, photo.size[1] * scale), kind, name)
+        size = photo.size[0] * scale, photo.size[1] * scale
+        check_fit(photo.native, photo.mode, size, kind, name)
+        if photo.meta.whole is not None and kind == photo.meta.format and kind in ANIMATED:
+            deep = photo.native.dtype == np.uint16
+            check_animation(photo.meta.frames, photo.size, size, deep=deep, name=name)
     elif kind != "TIFF":
         raise InputError(f"{name}: expected an output name ending in .tif for so large a photo, got a {kind}'s")
 
