@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -50,6 +50,8 @@ from restore.pipelines.networks.draft import DraftNet
 from restore.pipelines.paint.instruct import InstructPipeline
 from restore.pipelines.paint.shape import ShapePipeline
 from restore.pipelines.restoration.sampling import Sampling
+from restore.provenance.credentials import Signer as Signer
+from restore.provenance.marks import marked_edit, marked_enhancement
 from restore.quality.judges.judge import Judge
 from restore.results import Assessment, CompareResult, EnhanceResult, InpaintResult, RankResult, Segmentation
 from restore.settings import Settings, device_named
@@ -151,6 +153,7 @@ class Engine:
         shape_precision: float | None = None,
         draft: bool = False,
         sure: bool = False,
+        mark: bool | None = None,
         on_pass: OnPass | None = None,
         on_step: OnStep | None = None,
         on_kept: OnKept | None = None,
@@ -167,11 +170,18 @@ class Engine:
         at it, and words without a verb ("a red ball") tell what shall appear there.
         sure: refuse (UnsureError, which lists the candidates) what may be something else than the words name.
         draft: an instant preview by the embedded draft network, whatever the model; passes and candidates are then 1.
+        mark: tell of the edit in the result's XMP, as is done unless told otherwise (docs/provenance.md).
         `on_pass(record)`, `on_step(done, total)` and `on_kept(record, photo)`, which sees every pass that was kept, may
         return False to stop. Raises InputError, ObjectNotFoundError, ModelUnavailableError, Cancelled.
         """
         settings = self.settings.updated(
-            seed=seed, passes=passes, par=par, candidates=candidates, steps=steps, shape_precision=shape_precision
+            seed=seed,
+            passes=passes,
+            par=par,
+            candidates=candidates,
+            steps=steps,
+            shape_precision=shape_precision,
+            mark=mark,
         )
         request = to_inpaint(settings.model, any_photo_of(image), prompt, mask, box, point, find, like=image, sure=sure)
         return self.inpainted(request, settings, draft=draft, on_pass=on_pass, on_step=on_step, on_kept=on_kept)
@@ -188,15 +198,31 @@ class Engine:
     ) -> InpaintResult:
         """`inpaint` of what was checked already."""
         started, settings = time.perf_counter(), settings or self.settings
-        if draft:
-            settings = settings.updated(passes=1, candidates=1)
         instructed = settings.model == "instruct"
         find = self._instructor.find if instructed else partial(self._finder.find, copies=not draft)
         region = find_region(find, request)
+        return self._inpainted(request, region, draft, started, settings, on_pass, on_step, on_kept)
+
+    def _inpainted(
+        self,
+        request: Request,
+        region: Region,
+        draft: bool,
+        started: float | None,
+        settings: Settings,
+        on_pass: OnPass | None,
+        on_step: OnStep | None,
+        on_kept: OnKept | None = None,
+    ) -> InpaintResult:
+        """The region filled; started: when the search for it was, None where it was known."""
+        started = time.perf_counter() if started is None else started
+        if draft:
+            settings = settings.updated(passes=1, candidates=1)
         filler = DraftFiller(self._pipeline) if draft else self._filler_for(region)
         run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step, on_kept)
         outcome, told = run.made_sure(self._finder.finders, retries=0 if draft else RETRIES)
-        return self._result(request, region, outcome, settings, started, told)
+        again = partial(self._inpainted, request, region, draft, None)
+        return self._result("inpaint", request, region, outcome, settings, started, again, told)
 
     def refine(
         self,
@@ -208,6 +234,7 @@ class Engine:
         par: float | None = None,
         candidates: int | None = None,
         steps: int | None = None,
+        mark: bool | None = None,
         on_pass: OnPass | None = None,
         on_step: OnStep | None = None,
         on_kept: OnKept | None = None,
@@ -217,7 +244,9 @@ class Engine:
         The loop of `inpaint`, started from the picture as it is (pass 0). A picture without
         artifacts comes back unchanged, with stop "threshold". Raises as `inpaint` does.
         """
-        settings = self.settings.updated(seed=seed, passes=passes, par=par, candidates=candidates, steps=steps)
+        settings = self.settings.updated(
+            seed=seed, passes=passes, par=par, candidates=candidates, steps=steps, mark=mark
+        )
         request = to_refine(any_photo_of(image), mask, like=image)
         return self.refined(request, settings, on_pass=on_pass, on_step=on_step, on_kept=on_kept)
 
@@ -235,10 +264,26 @@ class Engine:
         pixels, given = request.photo.pixels, request.given
         hole = self._judge(pixels).artifacts if given is None else given
         region = Region(hole, (part_of("artifacts" if given is None else "mask", None, hole),))
-        areas = [replace(a, judgement=self._judge(a.image, a.hole)) for a in areas_of(pixels, hole, self._filler.side)]
+        return self._refined(request, region, started, settings, on_pass, on_step, on_kept)
+
+    def _refined(
+        self,
+        request: Request,
+        region: Region,
+        started: float | None,
+        settings: Settings,
+        on_pass: OnPass | None,
+        on_step: OnStep | None,
+        on_kept: OnKept | None = None,
+    ) -> InpaintResult:
+        """As `_inpainted`."""
+        started = time.perf_counter() if started is None else started
+        found = areas_of(request.photo.pixels, region.hole, self._filler.side)
+        areas = [replace(a, judgement=self._judge(a.image, a.hole)) for a in found]
         run = Run(request.photo, region, self._filler, self._judge, settings, on_pass, on_step, on_kept)
         outcome = run.repaired(areas)
-        return self._result(request, region, outcome, settings, started)
+        again = partial(self._refined, request, region, None)
+        return self._result("refine", request, region, outcome, settings, started, again)
 
     def segment(
         self,
@@ -306,6 +351,7 @@ class Engine:
         passes: int = PASSES,
         seed: int = Settings.seed,
         model: str = Settings.model,
+        mark: bool = True,
         on_pass: OnEnhancePass | None = None,
         on_step: OnStep | None = None,
     ) -> EnhanceResult:
@@ -317,8 +363,8 @@ class Engine:
         ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
         or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
         model: "builtin", a folder in diffusers' format, a .safetensors file, or "realesrgan" (super-resolution;
-        sharp, its detail is invented, and a warning tells that the photo shows text or people). `on_step(done, total)`
-        of the first pass and `on_pass(record)` may return False to stop.
+        sharp, its detail is invented, and a warning tells that the photo shows text or people). mark: as of `inpaint`.
+        `on_step(done, total)` of the first pass and `on_pass(record)` may return False to stop.
         Raises InputError, ModelUnavailableError, Cancelled.
         """
         damage = Damage(
@@ -359,7 +405,7 @@ class Engine:
         )
         if record.invented:
             self._warn_of_invented(record.original.pixels)
-        return EnhanceResult(**vars(record))
+        return EnhanceResult(**vars(marked_enhancement(record) if mark else record))
 
     def _warn_of_invented(self, pixels: NDArray[np.uint8]) -> None:
         finders = self._finder.finders
@@ -381,16 +427,18 @@ class Engine:
 
     def _result(
         self,
+        command: str,
         request: Request,
         region: Region,
         outcome: Outcome,
         settings: Settings,
         started: float,
+        again: Callable[..., InpaintResult],
         told: Presence | None = None,
     ) -> InpaintResult:
         result = edited(request.photo, outcome.areas, region.hole)
         seconds = time.perf_counter() - started
-        return InpaintResult(
+        record = InpaintResult(
             photo=result,
             original=request.photo,
             mask=region.hole,
@@ -403,7 +451,10 @@ class Engine:
             like=request.like,
             outcome=outcome,
             presence=told,
+            repaint=again,
         )
+        photo, mark = marked_edit(command, record, self.models.painter)
+        return replace(record, photo=photo, mark=mark)
 
 
 @cache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from restore.edit.area import Mask, edited
 from restore.edit.record import EditRecord
+from restore.edit.run import OnPass, OnStep
 from restore.enhancement.record import EnhanceRecord
 from restore.errors import InputError
 from restore.grounding.grounder import Instance
@@ -19,6 +21,7 @@ from restore.images.huge import HugePhoto, save_any
 from restore.images.photo import to_kind
 from restore.measure.comparing import Comparison
 from restore.measure.ranking import Ranking
+from restore.provenance.credentials import Signer
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,30 @@ class Assessment:
 class InpaintResult(EditRecord):
     """What `inpaint` and `refine` return. `image` is of the input's kind; `mask` (H, W) bool is what was repainted."""
 
+    repaint: Callable[..., InpaintResult] | None = field(default=None, repr=False, compare=False)
+
+    def again(
+        self, *, seed: int | None = None, on_pass: OnPass | None = None, on_step: OnStep | None = None, **options: Any
+    ) -> InpaintResult:
+        """Another fill of the same pixels, which are not looked for again.
+
+        seed: the last one's next if None. options: passes, par, candidates, steps, shape_precision and mark as of
+        `Engine.inpaint`; the others stay as they were. Raises InputError, Cancelled.
+        """
+        if self.repaint is None:
+            raise InputError("expected the result of an engine, got one without; call inpaint again")
+        settings = self.settings.updated(seed=self.settings.seed + 1 if seed is None else seed, **options)
+        return self.repaint(settings, on_pass, on_step)
+
     @property
     def image(self) -> Any:
         if isinstance(self.photo, HugePhoto):
             raise InputError("expected .save(path) for so large a photo, got .image; it is never whole in memory")
         return to_kind(self.photo, self.like)
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the picture with the input's metadata; the format follows the name's suffix."""
-        save_any(self.photo, path, overwrite=overwrite)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, sign: Signer | None = None) -> None:
+        """Write the picture with the input's metadata, signed if asked for; the format follows the name's suffix."""
+        save_any(self.photo, path, overwrite=overwrite, seal=None if sign is None else sign.seal(self, self.like))
 
     def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write one self-contained HTML page about this result."""
@@ -75,6 +93,8 @@ class InpaintResult(EditRecord):
         suffix = ".tif" if isinstance(self.original, HugePhoto) else ".png"
         for record, areas in zip(self.passes, self.outcome.history, strict=True):
             photo = edited(self.original, areas, self.mask)
+            if self.mark is not None:
+                photo = photo.marked(self.mark)
             save_any(photo, folder / f"pass-{record.index:02d}{suffix}", overwrite=overwrite)
 
 
@@ -94,9 +114,9 @@ class EnhanceResult(EnhanceRecord):
             return self.photo.native.copy()
         return to_kind(self.photo, self.like)
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the picture with the input's metadata; the format follows the name's suffix."""
-        save_any(self.photo, path, overwrite=overwrite)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, sign: Signer | None = None) -> None:
+        """Write the picture with the input's metadata, signed if asked for; the format follows the name's suffix."""
+        save_any(self.photo, path, overwrite=overwrite, seal=None if sign is None else sign.seal(self, self.like))
 
     def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write one self-contained HTML page about this result."""

@@ -23,7 +23,7 @@ class Settings:
     below this. candidates: fills per pass for the judge to choose from. steps: denoising steps of a
     sampled draft or of the model. seed: same seed, same bytes. shape_precision: how closely a
     painted object follows its mask, 0 exactly … 1 within its box; None: by the mask's own form. lora: files of
-    LoRAs for the model, "FILE" or "FILE:WEIGHT"."""
+    LoRAs for the model, "FILE" or "FILE:WEIGHT". mark: tell of the edit in the result's XMP."""
 
     model: str = "builtin"
     grounder: str = "builtin"
@@ -37,13 +37,15 @@ class Settings:
     steps: int = 8
     shape_precision: float | None = None
     lora: tuple[str, ...] = ()
+    mark: bool = True
 
     def __post_init__(self) -> None:
         for name in ("model", "grounder", "judge"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise InputError(f"expected {name} to be a name, got {getattr(self, name)!r}")
-        if not isinstance(self.offline, bool):
-            raise InputError(f"expected offline to be true or false, got {self.offline!r}")
+        for name in ("offline", "mark"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"expected {name} to be true or false, got {getattr(self, name)!r}")
         for name, least in (("passes", 1), ("candidates", 1), ("steps", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -15,6 +15,7 @@ from restore.cli.dataset import dataset
 from restore.cli.enhance import enhance
 from restore.cli.inpaint import inpaint, refine
 from restore.cli.models import models
+from restore.cli.provenance import provenance
 from restore.cli.rank import rank
 from restore.cli.segment import segment
 from restore.cli.serve import serve
@@ -70,5 +71,7 @@ def main() -> None:
     """
 
 
-for command in (inpaint, refine, enhance, segment, batch, assess, rank, compare, serve, train, dataset, models):
+for command in (
+    inpaint, refine, enhance, segment, batch, assess, rank, compare, provenance, serve, train, dataset, models
+):  # fmt: skip
     main.add_command(command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from restore.cli.pipes import Goal, goal_of, read, stream_options
+from restore.cli.pipes import Goal, goal_of, read, sign_options, signer_of, stream_options
 from restore.enhancement.damage import Damage
 from restore.enhancement.tasks import PASSES, TASKS, read_motion, read_term
 from restore.errors import InputError
@@ -17,6 +17,7 @@ from restore.pipelines.restoration.sampling import METHODS, Sampling
 from restore.settings import DEVICES, Settings, load_mapping
 
 if TYPE_CHECKING:
+    from restore.images.photo import Seal
     from restore.results import EnhanceResult
 
 
@@ -89,9 +90,10 @@ def _text(value: Any) -> Any:
 @click.option("--device", type=click.Choice(DEVICES), default=Settings.device, show_default=True,
               help="Where to compute.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Never touch the network (this command never does).")
+@sign_options
 @stream_options
 def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report: str | None, as_json: bool,
-            kind: str | None, frame: int | None, offline: bool, **options: Any) -> None:  # fmt: skip
+            kind: str | None, frame: int | None, **options: Any) -> None:  # fmt: skip
     """Undo what happened to IMAGE: smallness, blur, noise, lost colour or pixels, darkness, JPEG blocks.
 
     \b
@@ -115,6 +117,12 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
     asked = {"output": output, "kind": kind, "as_json": as_json, "overwrite": overwrite}
     scale = options["scale"] if options["task"] == "super-resolution" else 1
     goal = goal_of(images[0], photos[0], asked, scale=scale)
+    signer = signer_of(options)
+    if signer is not None:
+        signer.check(goal.kind, photos[0])
+    mark = not options.pop("no_mark")
+    for name in ("offline", "sign_cert", "sign_key", "tsa"):
+        del options[name]
     if report is not None:
         check_place(Path(report), overwrite=overwrite)
     if options["mask"] is not None:
@@ -129,16 +137,19 @@ def enhance(images: tuple[str, ...], output: str | None, overwrite: bool, report
             bar.total = total
             bar.update(done - bar.n)
 
-        result = run(photos if options["task"] == "hdr" else photos[0], on_step=on_step, **options)
-    _write(result, goal, overwrite, report, as_json)
+        result = run(photos if options["task"] == "hdr" else photos[0], on_step=on_step, mark=mark, **options)
+    seal = None if signer is None else signer.seal(result, images[0])
+    _write(result, goal, seal, overwrite, report, as_json)
 
 
-def _write(result: EnhanceResult, goal: Goal, overwrite: bool, report: str | None, as_json: bool) -> None:
-    goal.write(result.photo, overwrite=overwrite)
+def _write(
+    result: EnhanceResult, goal: Goal, seal: Seal | None, overwrite: bool, report: str | None, as_json: bool
+) -> None:
+    goal.write(result.photo, overwrite=overwrite, seal=seal)
     if report is not None:
         result.report(report, overwrite=overwrite)
     if as_json:
-        click.echo(json.dumps(result.summary(goal.path)))
+        click.echo(json.dumps(result.summary(goal.path) | {"signed": seal is not None}))
         return
     if result.nothing:
         goal.say(f"{goal.path}: nothing to restore, {result.nothing}; the photo is unchanged")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from restore.cli.options import setting
-from restore.cli.pipes import Goal, goal_of, read_any, stream_options
+from restore.cli.pipes import Goal, goal_of, read_any, sign_options, signer_of, stream_options
 from restore.errors import UnsureError
 from restore.settings import DEVICES
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from restore.edit.choose import Models
     from restore.edit.request import Request
     from restore.images.huge import AnyPhoto
+    from restore.images.photo import Seal
     from restore.results import InpaintResult
 
 
@@ -57,7 +58,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ]
     ):
         command = option(command)
-    return stream_options(command)
+    return stream_options(sign_options(command))
 
 
 @click.command()
@@ -134,6 +135,7 @@ def _models(options: dict[str, Any]) -> Models:
     names = ("seed", "passes", "par", "candidates", "steps", "model", "grounder", "judge", "device", "shape_precision")
     changes = {name: options.get(name) for name in names} | {"offline": options["offline"] or None}
     changes["lora"] = options["lora"] or None
+    changes["mark"] = False if options["no_mark"] else None
     return models_for(settings_for(options["config"], **changes))
 
 
@@ -151,6 +153,9 @@ def _run(
     overwrite = options["overwrite"]
     photo = read_any(image, options["frame"])
     goal = goal_of(image, photo, options)
+    signer = signer_of(options)
+    if signer is not None:
+        signer.check(goal.kind, photo)
     if options["save_mask"] is not None:
         check_output(options["save_mask"], overwrite=overwrite)
     if options["report"] is not None:
@@ -173,14 +178,14 @@ def _run(
             if options["as_json"]:
                 click.echo(json.dumps({"output": None, "candidates": error.candidates}))
             raise
-    _write(result, goal, options)
+    _write(result, goal, None if signer is None else signer.seal(result, image), options)
 
 
-def _write(result: InpaintResult, goal: Goal, options: dict[str, Any]) -> None:
+def _write(result: InpaintResult, goal: Goal, seal: Seal | None, options: dict[str, Any]) -> None:
     from restore.images.mask import save_mask
 
     overwrite = options["overwrite"]
-    goal.write(result.photo, overwrite=overwrite)
+    goal.write(result.photo, overwrite=overwrite, seal=seal)
     if options["save_mask"] is not None:
         save_mask(result.mask, options["save_mask"], overwrite=overwrite)
     if options["save_passes"] is not None:
@@ -188,7 +193,7 @@ def _write(result: InpaintResult, goal: Goal, options: dict[str, Any]) -> None:
     if options["report"] is not None:
         result.report(options["report"], overwrite=overwrite)
     if options["as_json"]:
-        click.echo(json.dumps(result.summary(goal.path)))
+        click.echo(json.dumps(result.summary(goal.path) | {"signed": seal is not None}))
         return
     last = [p for p in result.passes if p.accepted][-1]
     goal.say(

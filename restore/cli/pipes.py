@@ -13,7 +13,8 @@ import click
 
 if TYPE_CHECKING:
     from restore.images.huge import AnyPhoto
-    from restore.images.photo import Photo
+    from restore.images.photo import Photo, Seal
+    from restore.provenance.credentials import Signer
 
 STREAM = "-"
 FORMATS = ("jpeg", "png", "webp", "tiff", "bmp")
@@ -32,6 +33,33 @@ def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def sign_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of commands that tell of an edit in what they write."""
+    for option in (
+        click.option("--tsa", help="URL of a time stamping authority, asked when signing."),
+        click.option("--sign-key", type=click.Path(), help="PEM file of the private key to sign with."),
+        click.option("--sign-cert", type=click.Path(), help="Sign Content Credentials (C2PA): PEM file, yours first."),
+        click.option("--no-mark", is_flag=True, help="Do not tell of the edit in the result's XMP."),
+    ):
+        command = option(command)
+    return command
+
+
+def signer_of(options: dict[str, Any]) -> Signer | None:
+    """Who signs, by the options sign_cert, sign_key, tsa, no_mark and offline; None where nobody does."""
+    cert, key, tsa = options["sign_cert"], options["sign_key"], options["tsa"]
+    if cert is None and key is None and tsa is None:
+        return None
+    if cert is None or key is None:
+        raise click.UsageError("expected both --sign-cert and --sign-key to sign, got one of them")
+    for name, wrong in (("--no-mark", options["no_mark"]), ("--offline", options["offline"] and tsa is not None)):
+        if wrong:
+            raise click.UsageError(f"expected {'--sign-cert' if name == '--no-mark' else '--tsa'} or {name}, got both")
+    from restore.provenance.credentials import Signer
+
+    return Signer(cert, key, tsa)
 
 
 def read_any(image: str, frame: int | None = None) -> AnyPhoto:
@@ -61,17 +89,16 @@ class Goal:
     path: str
     kind: str
 
-    def write(self, photo: AnyPhoto, *, overwrite: bool) -> None:
-        from restore.images.encode import encode
+    def write(self, photo: AnyPhoto, *, overwrite: bool, seal: Seal | None = None) -> None:
         from restore.images.huge import HugePhoto, save_any
+        from restore.images.photo import encoded
 
         if self.path != STREAM:
-            save_any(photo, self.path, kind=self.kind, overwrite=overwrite)
+            save_any(photo, self.path, kind=self.kind, overwrite=overwrite, seal=seal)
             return
         assert not isinstance(photo, HugePhoto)  # what came as a file goes to one
-        buffer = io.BytesIO()
-        encode(photo.native, photo.mode, photo.meta, self.kind, buffer, "standard output")
-        sys.stdout.buffer.write(buffer.getvalue())
+        content = encoded(photo, self.kind, "standard output")
+        sys.stdout.buffer.write(content if seal is None else seal(content, self.kind))
         sys.stdout.buffer.flush()
 
     def say(self, text: str) -> None:

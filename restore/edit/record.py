@@ -10,12 +10,14 @@ from restore.edit.presence import Presence
 from restore.edit.request import Part, sources
 from restore.images.geometry import mask_box
 from restore.images.huge import AnyPhoto
+from restore.images.xmp import Mark
 from restore.settings import Settings
 
 
 @dataclass(frozen=True)
 class EditRecord:
-    """What `inpaint` and `refine` did: `mask` (H, W) bool is what was repainted, `like` the input as it was given."""
+    """What `inpaint` and `refine` did: `mask` (H, W) bool is what was repainted, `like` the input as it was given,
+    `mark` what the XMP of `photo` tells of it, if anything."""
 
     photo: AnyPhoto
     original: AnyPhoto
@@ -29,6 +31,7 @@ class EditRecord:
     like: Any = field(repr=False)
     outcome: Outcome = field(repr=False)
     presence: Presence | None = field(default=None, repr=False)
+    mark: Mark | None = None
 
     @property
     def mask_source(self) -> str:
@@ -51,4 +54,5 @@ class EditRecord:
             "passes": [asdict(record) for record in self.passes],
             "stop": self.stop,
             "seconds": round(self.seconds, 3),
+            "mark": None if self.mark is None else self.mark.summary(),
         }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from restore.enhancement.damage import Damage
 from restore.images.photo import Photo
+from restore.images.xmp import Mark
 from restore.pipelines.restoration.sampling import Sampling
 
 
@@ -39,7 +40,7 @@ class EnhanceRecord:
     levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
     as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
     [-1, 1], added by the scene's light, or None. nothing: why there was nothing to restore; photo is the input then.
-    invented: whether the model makes up detail that nobody saw.
+    invented: whether the model makes up detail that nobody saw. mark: what the XMP of `photo` tells of it, if anything.
     """
 
     photo: Photo
@@ -59,6 +60,7 @@ class EnhanceRecord:
     invented: bool
     light_map: NDArray[np.float32] | None = field(repr=False)
     like: Any = field(repr=False)
+    mark: Mark | None = None
 
     def summary(self, output: str | None = None) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -77,4 +79,5 @@ class EnhanceRecord:
             "consistency": round(self.consistency, 4),
             "passes": [asdict(record) for record in self.passes],
             "seconds": round(self.seconds, 3),
+            "mark": None if self.mark is None else self.mark.summary(),
         }

@@ -26,6 +26,7 @@ TASKS: dict[str, Callable[[Any, Given], Plan]] = {
     "dejpeg": lambda plans, given: plans.dejpeg(given.y, given.jpeg),
     "compose": lambda plans, given: plans.compose(given.y, given.damage.degradation),
 }
+LIGHTING = ("low-light", "hdr")  # tasks that need to know how dark a photo is
 
 
 def read_term(text: str) -> tuple[str, float]:
@@ -44,4 +45,3 @@ def read_motion(text: str) -> tuple[float, float]:
     except ValueError:
         raise InputError(f"expected --motion LENGTH,ANGLE, e.g. 12,30, got '{text}'") from None
     return length, angle
-LIGHTING = ("low-light", "hdr")  # tasks that need to know how dark a photo is

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from restore.errors import InputError
-from restore.images import limits
-from restore.images.extras import Extra, jpeg_extras, photoshop, png_extras, without_claims
+from restore.images import limits, xmp
+from restore.images.extras import Extra, jpeg_extras, photoshop, png_extras, webp_chunks, without_claims
 from restore.images.frames import Source
 
 SUFFIXES = {
@@ -44,13 +44,13 @@ CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 _CONVERTED = {"PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB", "HSV": "RGB"}
 ORIENTATION = 274
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284
-_PHOTOSHOP = 34377
+_X_RESOLUTION, _PHOTOSHOP, _C2PA = 282, 34377, 52545
 _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
 # Tags that describe how a TIFF lays out its samples, not the photo: rebuilt on writing.
 _LAYOUT_TAGS = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 290, 291, 292, 293, 301}
     | {317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 338, 339, 340, 341, 342, 347}
-    | {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34377, 34675}
+    | {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34377, 34675, _C2PA}
 )
 
 
@@ -81,10 +81,34 @@ def decode(file: IO[bytes], name: str, frame: int | None = None) -> tuple[np.nda
     behind its JPEG (a gain map, a video, a second picture) told of, and neither kept nor claimed.
     Raises InputError if this is no image, a broken one, one of too many pixels, or of a kind not handled.
     """
+    with _read_by_pillow(name):
+        native, mode, meta, lost = _decode(file, name, frame or 1)
+    if meta.frames > 1:
+        used = "the first" if frame is None else f"number {frame}"
+        warnings.warn(f"{name}: holds {meta.frames} frames or pages; only {used} is used", stacklevel=3)
+    if lost:
+        warnings.warn(f"{name}: also holds {' and '.join(lost)}; only the picture is used", stacklevel=3)
+    return native, mode, meta
+
+
+def packet_of(file: IO[bytes], name: str) -> tuple[bytes, str]:
+    """(XMP as it is, format) of a picture. Raises InputError as `decode` does."""
+    with _read_by_pillow(name), _open(file, name, 1) as image:
+        if image.format == "PNG":
+            image.load()  # text may follow the pixels
+        meta = metadata(image)
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            meta, _ = _whole_xmp(meta, jpeg_extras(image.applist)[0])
+        return meta.xmp, meta.format or ""
+
+
+@contextmanager
+def _read_by_pillow(name: str) -> Iterator[None]:
+    """What Pillow raises becomes an InputError."""
     try:
         with warnings.catch_warnings(), quiet():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of it becomes an error here
-            native, mode, meta, lost = _decode(file, name, frame or 1)
+            yield
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -98,12 +122,6 @@ def decode(file: IO[bytes], name: str, frame: int | None = None) -> tuple[np.nda
     except Exception as error:  # on broken files Pillow's decoders raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: expected a whole {KINDS} image, got a damaged file ({reason})") from error
-    if meta.frames > 1:
-        used = "the first" if frame is None else f"number {frame}"
-        warnings.warn(f"{name}: holds {meta.frames} frames or pages; only {used} is used", stacklevel=3)
-    if lost:
-        warnings.warn(f"{name}: also holds {' and '.join(lost)}; only the picture is used", stacklevel=3)
-    return native, mode, meta
 
 
 @contextmanager
@@ -150,6 +168,18 @@ def _decode(file: IO[bytes], name: str, frame: int) -> tuple[np.ndarray, str, Me
     return np.ascontiguousarray(native), mode, meta, lost
 
 
+def _whole_xmp(meta: Metadata, extras: tuple[Extra, ...]) -> tuple[Metadata, tuple[Extra, ...]]:
+    """`meta` with the parts of its packet put together, and the other segments; as they lie where they do not fit."""
+    parts = [extra for extra in extras if extra[1].startswith(xmp.EXTENSION)]
+    if not parts or not meta.xmp:
+        return meta, extras
+    try:
+        packet = xmp.joined(meta.xmp, [content for _, content in parts])
+    except ValueError:
+        return meta, extras
+    return replace(meta, xmp=packet), tuple(extra for extra in extras if extra not in parts)
+
+
 def _source(file: IO[bytes]) -> Source:
     """What an open file can be read from again: its path if it has one."""
     path = getattr(file, "name", None)
@@ -165,14 +195,17 @@ def _with_extras(meta: Metadata, image: Image.Image, file: IO[bytes], mode: str)
     frames = getattr(image, "n_frames", 1)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         extras, lost = jpeg_extras(image.applist)
+        meta, extras = _whole_xmp(meta, extras)
     elif image.format == "PNG":
         extras, lost = png_extras(file, CHANNELS[mode])
-    xmp, claimed = without_claims(meta.xmp)
+    elif _C2PA in getattr(image, "tag_v2", ()) or (image.format == "WEBP" and "C2PA" in webp_chunks(file)):
+        lost = ["content credentials"]
+    packet, claimed = without_claims(meta.xmp)
     lost += claimed
     if image.format in ("JPEG", "MPO"):
         lost += ["a second picture"] * (frames > 1 and not lost)
         frames = 1
-    return replace(meta, extras=extras, xmp=xmp, frames=frames), sorted(set(lost))
+    return replace(meta, extras=extras, xmp=packet, frames=frames), sorted(set(lost))
 
 
 def _open(file: IO[bytes], name: str, frame: int) -> Image.Image:
@@ -293,7 +326,7 @@ def metadata(image: Image.Image) -> Metadata:
         exif=_exif_bytes(_photo_tags(image.getexif())),
         icc=info.get("icc_profile") or b"",
         xmp=_xmp(info.get("xmp", b"")),
-        dpi=_dpi(info.get("dpi")),
+        dpi=_dpi(info.get("dpi")) if _X_RESOLUTION in getattr(image, "tag_v2", (_X_RESOLUTION,)) else None,
         lossy=is_jpeg,
         uncompressed=image.format == "TIFF" and info.get("compression") == "raw",
         quantisation=tuple(tuple(table) for table in tables.values()),
@@ -367,8 +400,8 @@ def _oriented(meta: Metadata, exif: Image.Exif, size: tuple[int, int]) -> Metada
         tables = tuple(tuple(np.reshape(t, (8, 8)).T.ravel().tolist()) for t in tables)
     # 4:2:2 turned by 90° would be 4:4:0, which Pillow cannot write: keep all the chroma instead.
     subsampling = 0 if orientation in (5, 6, 7, 8) and meta.subsampling == 1 else meta.subsampling
-    xmp = re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))\d', rb"\g<1>1", meta.xmp)
-    return with_size(replace(meta, xmp=xmp, quantisation=tables, subsampling=subsampling), size)
+    packet = re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))\d', rb"\g<1>1", meta.xmp)
+    return with_size(replace(meta, xmp=packet, quantisation=tables, subsampling=subsampling), size)
 
 
 def with_size(meta: Metadata, size: tuple[int, int]) -> Metadata:
@@ -382,9 +415,9 @@ def with_size(meta: Metadata, size: tuple[int, int]) -> Metadata:
             if tag in inner:
                 inner[tag] = length
         exif = _exif_bytes(fixed)
-    xmp = meta.xmp
+    packet = meta.xmp
     for names, length in zip(
         (rb"exif:PixelXDimension|tiff:ImageWidth", rb"exif:PixelYDimension|tiff:ImageLength"), size, strict=True
     ):
-        xmp = re.sub(rb"((?:" + names + rb')(?:\s*=\s*["\']|>))\d+', rb"\g<1>%d" % length, xmp)
-    return replace(meta, exif=exif, xmp=xmp)
+        packet = re.sub(rb"((?:" + names + rb')(?:\s*=\s*["\']|>))\d+', rb"\g<1>%d" % length, packet)
+    return replace(meta, exif=exif, xmp=packet)

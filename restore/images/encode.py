@@ -21,12 +21,13 @@ import numpy as np
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from restore.errors import InputError
+from restore.images import xmp
 from restore.images.decode import CHANNELS, Metadata
 from restore.images.extras import Extra, for_jpeg, for_png, for_tiff, names
 from restore.images.frames import replace_page, sequence
 
 _LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side; of the others more than fits into memory
-_JPEG_SEGMENT = 65_000  # bytes an EXIF or XMP segment can hold, less its header
+_JPEG_SEGMENT = 65_000  # bytes an EXIF segment can hold, less its header
 _ZLIB_LEVEL = 4  # a third of the default's time for a twelfth more bytes
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _BUFFER = threading.Lock()
@@ -59,7 +60,10 @@ def encode(
         _write_png(file, fitted, kept, meta, chunks, name)
     elif target == "JPEG":
         segments, lost = for_jpeg(meta.extras)
-        file.write(_coded(pillow_image(fitted, kept), target, extra=segments, **_options(meta, target, quality)))
+        packets, unfit = _xmp_segments(meta.xmp)
+        lost += unfit + ["EXIF of more than 64 kB"] * (len(meta.exif) >= _JPEG_SEGMENT)
+        options = _options(replace(meta, xmp=b""), target)
+        file.write(_coded(pillow_image(fitted, kept), target, extra=packets + segments, **options))
     elif target == "TIFF":
         lost = for_tiff(meta.extras)[1]
         if meta.whole is not None and meta.format == "TIFF":
@@ -75,6 +79,15 @@ def encode(
             file.write(_coded(image, target, **_options(meta, target, quality) | more))
     if lost:
         warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
+
+
+def _xmp_segments(packet: bytes) -> tuple[bytes, list[str]]:
+    """(segments of a JPEG that hold the packet, what is lost)."""
+    try:
+        first, rest = xmp.split(packet)
+    except ValueError:
+        return b"", ["XMP of more than 64 kB that cannot be read"]
+    return for_jpeg([("APP1", content) for content in ([xmp.STANDARD + first] if first else []) + rest])
 
 
 def _among_others(image: Image.Image, meta: Metadata, target: str, name: str) -> tuple[Image.Image, dict[str, Any]]:
@@ -147,7 +160,7 @@ def _options(meta: Metadata, target: str, quality: int | None = None) -> dict[st
         options["dpi"] = meta.dpi
     if target == "PNG":
         options |= {"pnginfo": _png_text(meta.xmp), "compress_level": _ZLIB_LEVEL}
-    elif 0 < len(meta.xmp) < longest:
+    elif meta.xmp:
         options["xmp"] = meta.xmp
     if target == "WEBP":
         lossy, lossless = {"quality": quality or 95}, {"lossless": True, "exact": True, "method": 0}

@@ -68,6 +68,18 @@ def png_extras(file: IO[bytes], channels: int) -> tuple[tuple[Extra, ...], list[
     return tuple(kept), dropped
 
 
+def webp_chunks(file: IO[bytes]) -> list[str]:
+    """Names of a WebP's chunks, as far as they are whole."""
+    found, end = [], file.seek(0, 2)
+    at = 12
+    while at + 8 <= end:
+        file.seek(at)
+        kind, length = struct.unpack("<4sI", file.read(8))
+        found.append(kind.decode("latin-1"))
+        at += 8 + length + length % 2
+    return found
+
+
 def jpeg_extras(segments: Sequence[tuple[str, bytes]]) -> tuple[tuple[Extra, ...], list[str]]:
     """Segments (Pillow's `applist`) of a JPEG to be carried, and what had to be dropped."""
     kept: list[Extra] = []

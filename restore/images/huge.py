@@ -24,12 +24,15 @@ from restore.images.frames import ANIMATED, check_animation
 from restore.images.geometry import fitted
 from restore.images.photo import (
     Photo,
+    Seal,
     check_output,
     load_photo,
+    marked,
     photo_from_array,
     save_photo,
 )
 from restore.images.tiff_tiles import Part, TiledTiff, is_tiff, read_header, read_layout
+from restore.images.xmp import Mark
 
 LOOK, LOOKS = 64, 8  # pixels and number, across and down, of the crops that levels are found in
 
@@ -111,6 +114,10 @@ class HugePhoto:
                 tiff = tiff.edited(self._stored(part), samples, where)
                 changed.append(part[0])
         return HugePhoto(tiff, self.meta, self.orientation, self.base or self, tuple(changed))
+
+    def marked(self, mark: Mark) -> HugePhoto:
+        """As `Photo.marked`."""
+        return replace(self, meta=marked(self.meta, mark))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the photo as it was read, edited tiles replaced, whole or not at all. Raises as `save_photo` does, and
@@ -216,14 +223,19 @@ def _frames(path: str | os.PathLike[str]) -> int:
 
 
 def save_any(
-    photo: AnyPhoto, path: str | os.PathLike[str], *, kind: str | None = None, overwrite: bool = False
+    photo: AnyPhoto,
+    path: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    overwrite: bool = False,
+    seal: Seal | None = None,
 ) -> None:
-    """`save_photo` for photos of any size. Raises InputError as `check_goal` does."""
+    """`save_photo` for photos of any size; huge ones are not sealed. Raises InputError as `check_goal` does."""
     kind = check_goal(photo, path, kind=kind, overwrite=overwrite)
     if isinstance(photo, HugePhoto):
         photo.save(path, overwrite=overwrite)
     else:
-        save_photo(photo, path, kind=kind, overwrite=overwrite)
+        save_photo(photo, path, kind=kind, overwrite=overwrite, seal=seal)
 
 
 def _opened(file: IO[bytes], name: str) -> HugePhoto | None:

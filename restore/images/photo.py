@@ -7,9 +7,11 @@ stay as decoded.
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -17,11 +19,14 @@ import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
+from restore.images import xmp
 from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
 from restore.images.decode import KINDS, SUFFIXES, USUAL, Metadata, decode, metadata, samples
 from restore.images.encode import encode, high_byte, pillow_image
 from restore.images.files import check_place, reason, replacing
+from restore.images.xmp import Mark
 
+Seal = Callable[[bytes, str], bytes]  # a file's content and format → the same, signed
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
 
@@ -87,6 +92,10 @@ class Photo:
                 edited = repainted(self.native[part][box], colours[box], mask[box], self.mode, self.levels)
                 native[part][mask] = edited if native.ndim == 3 else edited[:, 0]
         return _photo(native, self.mode, self.meta, self.levels)
+
+    def marked(self, mark: Mark) -> Photo:
+        """This photo, its XMP telling of an edit. A packet that cannot be read stays as it is, with a UserWarning."""
+        return replace(self, meta=marked(self.meta, mark))
 
 
 def load_photo(path: str | os.PathLike[str], frame: int | None = None) -> Photo:
@@ -195,17 +204,45 @@ def check_output(path: str | os.PathLike[str], *, kind: str | None = None, overw
     return kind
 
 
-def save_photo(photo: Photo, path: str | os.PathLike[str], *, kind: str | None = None, overwrite: bool = False) -> None:
+def save_photo(
+    photo: Photo,
+    path: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    overwrite: bool = False,
+    seal: Seal | None = None,
+) -> None:
     """Write `photo` to `path` in the format `kind`, or that its suffix names; whole or not at all.
 
     PNG, TIFF, BMP and WebP (from a lossless source) keep all samples. JPEG from JPEG keeps the source's
     quantisation tables. Formats without 16 bits, CMYK or 1 bit get the nearest they hold; transparency is
-    never dropped silently.
+    never dropped silently. seal: signs the content, with its format, as the last thing done to it.
     Raises InputError as `check_output` does, and if the format cannot hold the photo or the disk refuses.
     """
     kind = check_output(path, kind=kind, overwrite=overwrite)
     with replacing(path, what=f"{kind} file", overwrite=overwrite) as file:
-        encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
+        if seal is None:
+            encode(photo.native, photo.mode, photo.meta, kind, file, str(path))
+        else:
+            file.write(seal(encoded(photo, kind, str(path)), kind))
+
+
+def encoded(photo: Photo, kind: str, name: str) -> bytes:
+    """What `save_photo` writes; `name` is what messages call it."""
+    buffer = io.BytesIO()
+    encode(photo.native, photo.mode, photo.meta, kind, buffer, name)
+    return buffer.getvalue()
+
+
+def marked(meta: Metadata, mark: Mark) -> Metadata:
+    """See `Photo.marked`."""
+    try:
+        return replace(meta, xmp=xmp.marked(meta.xmp, mark))
+    except ValueError as error:
+        warnings.warn(
+            f"expected XMP to tell of the edit in, found a packet that cannot be read ({error})", stacklevel=3
+        )
+        return meta
 
 
 def _photo(native: np.ndarray, mode: str, meta: Metadata, levels: Levels | None = None) -> Photo:

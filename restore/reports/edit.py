@@ -173,6 +173,7 @@ def _details(result: EditRecord) -> dict[str, Mapping[str, Any]]:
         "rest": f"{result.seconds - in_passes:.2f} s (loading models, finding the region, pasting)",
         "in all": f"{result.seconds:.2f} s",
     }
+    told = {"XMP": "nothing" if result.mark is None else result.mark.sentence}
     made_with = {
         "device": result.device,
         "restore": _version("restore"),
@@ -186,6 +187,7 @@ def _details(result: EditRecord) -> dict[str, Mapping[str, Any]]:
         "Timings": timings,
         "Settings": asdict(result.settings),
         "Shipped models": models,
+        "The picture tells": told,
         "Made with": made_with,
     }
 

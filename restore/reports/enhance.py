@@ -42,6 +42,7 @@ def enhance_page(result: EnhanceRecord) -> str:
         grey = ((shade / max(1e-6, 2 * float(np.abs(shade).max())) + 0.5) * 255).clip(0, 255).astype(np.uint8)
         light = _uri(grey, icc)
     summary = {name: value for name, value in result.summary().items() if name != "passes"}
+    summary["mark"] = result.mark.sentence if result.mark is not None else None
     return rendered(
         "enhance.html",
         title=f"Restoration report: {result.task}",

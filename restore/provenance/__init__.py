@@ -1,0 +1,1 @@
+"""What a picture tells of how it was made."""

@@ -1,0 +1,86 @@
+"""What a result tells of its edit in XMP: where IPTC's vocabulary puts it, and what was done.
+
+IPTC NewsCodes, digital source type: pixels that a trained model made among others are
+`compositeWithTrainedAlgorithmicMedia`, a picture that was only corrected is `algorithmicallyEnhanced`. Nothing here
+depends on the time or the machine: the same input and seed give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from restore.edit.area import Mask
+from restore.edit.record import EditRecord
+from restore.enhancement.record import EnhanceRecord
+from restore.hub.cache import Located
+from restore.images.geometry import mask_box
+from restore.images.huge import AnyPhoto, HugePhoto
+from restore.images.xmp import Mark
+from restore.settings import EMBEDDED
+from restore.weights.store import manifest
+
+COMPOSITE, ENHANCED = "compositeWithTrainedAlgorithmicMedia", "algorithmicallyEnhanced"
+# Tasks that show what was not measured: details, colours, parts.
+INVENTING = ("super-resolution", "colorize", "inpaint", "compose")
+
+
+def marked_edit(command: str, record: EditRecord, painter: Located | None) -> tuple[AnyPhoto, Mark | None]:
+    """The edited photo and what it tells; as it is where nothing changed or nothing shall be told."""
+    photo, settings = record.photo, record.settings
+    if not settings.mark or not _changed(record.original, photo):
+        return photo, None
+    mark = Mark(COMPOSITE, _done(command, settings.model, settings.seed, painter, _region(record.mask)), agent())
+    return photo.marked(mark), mark
+
+
+def marked_enhancement(record: EnhanceRecord) -> EnhanceRecord:
+    """The record, its photo telling of the task; as it is where nothing was done."""
+    if record.nothing:
+        return record
+    sampled = record.invented or record.task in INVENTING or bool(record.sampling.temperature)
+    done = _done(f"enhance {record.task}", record.model, record.seed, None, "whole picture")
+    mark = Mark(COMPOSITE if sampled else ENHANCED, done, agent())
+    return replace(record, photo=record.photo.marked(mark), mark=mark)
+
+
+def agent() -> str:
+    """This program, by name and version."""
+    return f"restore {metadata.version('restore')}"
+
+
+def _done(command: str, model: str, seed: int, painter: Located | None, region: str) -> str:
+    name = model if model in EMBEDDED or not Path(model).exists() else Path(model).name  # no one's home folder
+    weights = _weights(model, painter)
+    return "; ".join(part for part in (command, f"model {name}", weights, f"seed {seed}", region) if part)
+
+
+def _region(mask: Mask) -> str:
+    x, y, w, h = mask_box(mask)
+    return f"region {x},{y},{w},{h} of {mask.shape[1]}x{mask.shape[0]} ({int(mask.sum())} pixels)"
+
+
+def _weights(model: str, painter: Located | None) -> str:
+    """Which weights: sha256 over those of the shipped ones, the commit of a repository, the sha256 of a file."""
+    if model in EMBEDDED:
+        known = "".join(f"{name} {entry['sha256']}\n" for name, entry in sorted(manifest().items()))
+        return f"weights sha256:{hashlib.sha256(known.encode()).hexdigest()[:16]}"
+    path = painter.path if painter is not None else Path(model)
+    if path.is_file():
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return f"weights sha256:{digest.hexdigest()[:16]}"
+    parts = path.parts
+    return f"weights commit:{parts[parts.index('snapshots') + 1][:16]}" if "snapshots" in parts[:-1] else ""
+
+
+def _changed(before: AnyPhoto, after: AnyPhoto) -> bool:
+    if isinstance(after, HugePhoto) or isinstance(before, HugePhoto):
+        return isinstance(after, HugePhoto) and bool(after.changed)
+    return not np.array_equal(before.native, after.native)
