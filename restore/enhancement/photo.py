@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from restore.enhancement.damage import Damage
+from restore.enhancement.tasks import LIGHTING
 from restore.errors import InputError
 from restore.images.colours import FULL, colour_channels, inks, rgb_view
 from restore.images.decode import with_size
@@ -106,6 +108,9 @@ def rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
     height, width = image.shape[:2]
     # A restored picture must not be put through the tables that damaged it.
     meta = replace(with_size(photo.meta, (width, height)), quantisation=(), subsampling=0)
+    if meta.gain is not None and task in (*LIGHTING, "colorize"):
+        warnings.warn("the photo's HDR gain map does not fit the new light; left out", stacklevel=2)
+        meta = replace(meta, gain=None)
     if photo.mode == "CMYK":
         colours, known = (image * 255 + 0.5).astype(np.uint8).reshape(-1, 3), photo.pixels.reshape(-1, 3)
         native = inks(colours, known, photo.native.reshape(-1, 4)).reshape(height, width, 4)

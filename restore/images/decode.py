@@ -24,6 +24,9 @@ from restore.errors import InputError
 from restore.images import limits, xmp
 from restore.images.extras import Extra, jpeg_extras, photoshop, png_extras, webp_chunks, without_claims
 from restore.images.frames import Source
+from restore.images.gain import ISO, GainMap, gain_map
+from restore.images.gain import NAME as GAIN_MAP
+from restore.images.geometry import upright
 
 SUFFIXES = {
     ".jpg": "JPEG",
@@ -71,6 +74,7 @@ class Metadata:
     extras: tuple[Extra, ...] = ()  # texts, comments, IPTC and the like, see `extras`
     frames: int = 1  # frames or pages in the file, of which this is one
     frame: int = 1  # which, from 1
+    gain: GainMap | None = field(default=None, repr=False)  # of a JPEG
     whole: Source | None = field(default=None, repr=False)  # that file, where there are several
 
 
@@ -203,9 +207,22 @@ def _with_extras(meta: Metadata, image: Image.Image, file: IO[bytes], mode: str)
     packet, claimed = without_claims(meta.xmp)
     lost += claimed
     if image.format in ("JPEG", "MPO"):
-        lost += ["a second picture"] * (frames > 1 and not lost)
+        if GAIN_MAP in lost:
+            meta, lost = _with_gain(meta, image, file, lost)
+        lost += ["a second picture"] * (frames > 1 and not lost and meta.gain is None)
         frames = 1
     return replace(meta, extras=extras, xmp=packet, frames=frames), sorted(set(lost))
+
+
+def _with_gain(meta: Metadata, image: Image.Image, file: IO[bytes], lost: list[str]) -> tuple[Metadata, list[str]]:
+    """`meta` with the gain map that the JPEG tells of, if it is there, and what is lost then."""
+    file.seek(0)
+    found, more = gain_map(file.read(), image.getexif().get(ORIENTATION, 1))
+    if found is None:
+        return meta, lost
+    told = [c for kind, c in getattr(image, "applist", ()) if kind == "APP2" and c.startswith(ISO)]
+    left = [name for name in lost if name != GAIN_MAP]
+    return replace(meta, gain=replace(found, told=b"".join(told[:1]))), left + ["more"] * (more and not left)
 
 
 def _open(file: IO[bytes], name: str, frame: int) -> Image.Image:
@@ -303,17 +320,6 @@ def samples(image: Image.Image, name: str) -> tuple[np.ndarray, str]:
     if target not in CHANNELS:
         raise InputError(f"{name}: expected 8- or 16-bit grey, RGB or CMYK, got {image.mode}; convert it first")
     return np.asarray(image if image.mode == target else image.convert(target)), target
-
-
-def upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """View of `array` (H, W[, C]) turned the way EXIF orientation 1..8 asks for; other numbers leave it."""
-    if orientation in (5, 6, 7, 8):
-        array = array.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return array
 
 
 def metadata(image: Image.Image) -> Metadata:

@@ -25,6 +25,8 @@ from restore.images import xmp
 from restore.images.decode import CHANNELS, Metadata
 from restore.images.extras import Extra, for_jpeg, for_png, for_tiff, names
 from restore.images.frames import replace_page, sequence
+from restore.images.gain import NAME as GAIN_MAP
+from restore.images.gain import index, segment, together
 
 _LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side; of the others more than fits into memory
 _JPEG_SEGMENT = 65_000  # bytes an EXIF segment can hold, less its header
@@ -60,10 +62,8 @@ def encode(
         _write_png(file, fitted, kept, meta, chunks, name)
     elif target == "JPEG":
         segments, lost = for_jpeg(meta.extras)
-        packets, unfit = _xmp_segments(meta.xmp)
-        lost += unfit + ["EXIF of more than 64 kB"] * (len(meta.exif) >= _JPEG_SEGMENT)
-        options = _options(replace(meta, xmp=b""), target)
-        file.write(_coded(pillow_image(fitted, kept), target, extra=packets + segments, **options))
+        lost += ["EXIF of more than 64 kB"] * (len(meta.exif) >= _JPEG_SEGMENT)
+        _write_jpeg(file, pillow_image(fitted, kept), meta, segments, lost)
     elif target == "TIFF":
         lost = for_tiff(meta.extras)[1]
         if meta.whole is not None and meta.format == "TIFF":
@@ -77,8 +77,29 @@ def encode(
         else:
             image, more = _among_others(pillow_image(fitted, kept), meta, target, name)
             file.write(_coded(image, target, **_options(meta, target, quality) | more))
+    if meta.gain is not None and target != "JPEG":
+        lost = [*lost, GAIN_MAP]
     if lost:
         warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
+
+
+def _write_jpeg(file: IO[bytes], image: Image.Image, meta: Metadata, segments: bytes, lost: list[str]) -> None:
+    """A JPEG with `segments`, the photo's gain map behind it; names what it cannot hold to `lost`."""
+    packet, second = meta.xmp, b""
+    if meta.gain is not None:
+        second = meta.gain.encoded()
+        try:
+            packet = meta.gain.claims(packet, len(second))
+        except ValueError:
+            second = b""
+            lost.append(GAIN_MAP)
+    packets, unfit = _xmp_segments(packet)
+    lost += unfit
+    if second and meta.gain is not None:
+        told = segment(0xE2, meta.gain.told) if meta.gain.told else b""
+        segments += told + index()
+    coded = _coded(image, "JPEG", extra=packets + segments, **_options(replace(meta, xmp=b""), "JPEG"))
+    file.write(together(bytes(coded), second) if second else coded)
 
 
 def _xmp_segments(packet: bytes) -> tuple[bytes, list[str]]:

@@ -24,3 +24,14 @@ def fitted(sides: tuple[int, int], side: int, *, grow: bool = False) -> tuple[in
         return sides
     first, second = (max(1, round(n * scale)) for n in sides)
     return first, second
+
+
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """View of `array` (H, W[, C]) upright the way EXIF orientation 1..8 asks for; other numbers leave it."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array

@@ -17,11 +17,11 @@ from PIL import Image
 from restore.errors import InputError
 from restore.images import limits
 from restore.images.colours import FULL, Levels, levels_of, near, repainted, rgb_view
-from restore.images.decode import ORIENTATION, Metadata, metadata, upright
+from restore.images.decode import ORIENTATION, Metadata, metadata
 from restore.images.encode import check_fit
 from restore.images.files import replacing
 from restore.images.frames import ANIMATED, check_animation
-from restore.images.geometry import fitted
+from restore.images.geometry import fitted, upright
 from restore.images.photo import (
     Photo,
     Seal,

@@ -85,13 +85,18 @@ class Photo:
     def with_patches(self, patches: Iterable[tuple[tuple[slice, slice], np.ndarray, np.ndarray]]) -> Photo:
         """This photo with patches put in: rows and columns, colours (h, w, 3) uint8 RGB, and where (h, w) bool they
         count. As `with_pixels`, without a second copy of the photo."""
-        native = self.native.copy()
+        native, meta = self.native.copy(), self.meta
+        hole = None if meta.gain is None else np.zeros(native.shape[:2], np.bool_)
         for part, colours, mask in patches:
             if mask.any():
                 box = near(mask)
                 edited = repainted(self.native[part][box], colours[box], mask[box], self.mode, self.levels)
                 native[part][mask] = edited if native.ndim == 3 else edited[:, 0]
-        return _photo(native, self.mode, self.meta, self.levels)
+                if hole is not None:
+                    hole[part] |= mask
+        if meta.gain is not None and hole is not None:
+            meta = replace(meta, gain=meta.gain.closed(hole))
+        return _photo(native, self.mode, meta, self.levels)
 
     def marked(self, mark: Mark) -> Photo:
         """This photo, its XMP telling of an edit. A packet that cannot be read stays as it is, with a UserWarning."""
