@@ -90,7 +90,20 @@ def originals() -> dict[str, bytes]:
         coded = "tiff_lzw" if mode != "1" else "group4"
         put(f"{mode}.tif", picture.convert(mode), "TIFF", compression=coded, tiffinfo={270: "what it shows", 274: 6})
     put("pages.tif", picture, "TIFF", save_all=True, append_images=[picture])
+    from restore.images.gain import segment
+    from restore.images.xmp import Mark, marked, split
+
+    gain = (
+        b'<x><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><r:Description xmlns:hdrgm="h" hdrgm:V="1"/>'
+    )
+    gain += b"</r:RDF></x>"
+    put("map.jpg", picture.convert("L"), "JPEG", xmp=gain)
+    put("ultrahdr.jpg", picture, "JPEG", xmp=gain)
+    found["ultrahdr.jpg"] += found.pop("map.jpg")
+    packet, rest = split(marked(b"", Mark("compositeSynthetic", "x" * 70_000, "restore")))
+    put("xmp.jpg", picture, "JPEG", xmp=packet, extra=b"".join(segment(0xE1, part) for part in rest))
     put("lossy.webp", picture, "WEBP", exif=exif, xmp=b"<x/>")
+    put("animated.png", picture, "PNG", save_all=True, append_images=[Image.fromarray(255 - rgb)], exif=exif)
     put("animated.webp", picture, "WEBP", save_all=True, append_images=[Image.fromarray(255 - rgb)], lossless=True)
     put("RGB.bmp", picture, "BMP")
     put("P.gif", picture.convert("P"), "GIF")
@@ -157,6 +170,8 @@ def commands(bad: str) -> dict[str, list[str]]:
         "inpaint to bmp": ["inpaint", bad, *BOX, "-o", "out.bmp"],
         "inpaint in place": ["inpaint", bad, *BOX, "-o", bad, "--overwrite", "--format", "png"],
         "second frame": ["inpaint", bad, *BOX, "-o", "out.png", "--frame", "2"],
+        "second frame in place": ["inpaint", bad, *BOX, "-o", bad, "--overwrite", "--frame", "2"],
+        "provenance": ["provenance", bad],
         "stdin": ["inpaint", "-", *BOX],
         "mask": ["inpaint", "good.png", "--mask", bad, "-o", "out.png"],
         "refine": ["refine", bad, "--mask", "mask.png", "-o", "out.jpg"],
@@ -295,7 +310,8 @@ def _faults(folder: Path, result: Result, before: dict[str, bytes], bad: str, co
     after = _content(folder)
     moved = {path.removeprefix("rejected/"): content for path, content in after.items()}
     for path, content in before.items():
-        if moved.get(path) != content and not (command == "inpaint in place" and path == bad and result.exit_code == 0):
+        in_place = "in place" in command and path == bad and result.exit_code == 0
+        if moved.get(path) != content and not in_place:
             faults.append(f"{path} changed")
     for path in after.keys() - before.keys():
         if path.startswith("rejected/"):

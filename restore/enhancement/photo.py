@@ -133,7 +133,7 @@ def rebuilt(photo: Photo, restored: Tensor, task: str, mask: AnyMask) -> Photo:
     return Photo((pixels * 255 + 0.5).astype(np.uint8), native, mode, meta, photo.levels)
 
 
-def _deep(image: NDArray[np.float32], photo: Photo) -> NDArray[np.uint16]:
+def _deep(image: NDArray[np.floating], photo: Photo) -> NDArray[np.uint16]:
     """Colours (H, W, C) in [0, 1] as 16-bit samples between the photo's levels; what lay beyond them lies as far beyond
     them again: a star stays as bright as it was."""
     low, high = photo.levels

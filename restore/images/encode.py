@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, TiffTags
@@ -345,7 +345,7 @@ def _bands(native: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (native[top : top + rows] for top in range(0, len(native), rows))
 
 
-def _strip(rows: np.ndarray, predict: bool, order: str) -> bytes:
+def _strip(rows: np.ndarray, predict: bool, order: Literal["<", ">"]) -> bytes:
     """Rows as TIFF stores them, each sample less its left neighbour if `predict` (TIFF 6.0, section 14)."""
     if rows.dtype == np.bool_:
         return np.packbits(rows, axis=1).tobytes()

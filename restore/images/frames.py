@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from restore.errors import InputError
 from restore.images import limits
+from restore.images.files import reason
 
 Source = bytes | str  # a file's content, or its path
 Writer = Callable[[IO[bytes], bytes, bool], None]  # writes a page at the file's end; byte order, BigTIFF or not
@@ -42,24 +43,33 @@ def opened(source: Source) -> Iterator[IO[bytes]]:
 def sequence(source: Source, frame: int, edited: Image.Image, name: str) -> tuple[Image.Image, dict[str, Any]]:
     """The first frame of an animation in which number `frame`, from 1, is `edited`, and the options that make Pillow
     write the others behind it. Neighbours that are the same become one. Raises InputError where the sizes differ."""
-    frames: list[Image.Image] = []
-    durations: list[float] = []
-    with opened(source) as file, Image.open(file, formats=ANIMATED) as image:
-        loop, separate = image.info.get("loop", 0), bool(image.info.get("default_image"))
-        count = getattr(image, "n_frames", 1)
-        if count < max(2, frame):
-            raise InputError(f"{name}: expected {_NEXT}")
-        for index in range(count):
-            image.seek(index)
-            image.load()
-            durations.append(image.info.get("duration", 0))
-            frames.append(ImageOps.exif_transpose(image) if index != frame - 1 else edited)
+    try:
+        with opened(source) as file, Image.open(file, formats=ANIMATED) as image:
+            loop, separate = image.info.get("loop", 0), bool(image.info.get("default_image"))
+            frames, durations = _read(image, frame, edited)
+    except Exception as error:  # on broken files Pillow's decoders raise almost anything
+        found = f"damaged ones ({reason(error)})"
+        raise InputError(f"{name}: expected to write the other frames too, found {found}") from error
+    count = len(frames)
+    if count < max(2, frame):
+        raise InputError(f"{name}: expected {_NEXT}")
     check_animation(count, frames[frame % count].size, edited.size, deep=False, name=name)
     mode = "RGBA" if any(each.has_transparency_data for each in frames) else "RGB"
     first, *others = [each.convert(mode) for each in frames]
     options: dict[str, Any] = {"save_all": True, "append_images": others, "loop": loop}
     options["duration"] = durations[1:] if separate else durations
     return first, options | ({"default_image": True} if separate else {})
+
+
+def _read(image: Image.Image, frame: int, edited: Image.Image) -> tuple[list[Image.Image], list[float]]:
+    """(all frames, `edited` as number `frame`, milliseconds of each)."""
+    frames, durations = [], []
+    for index in range(getattr(image, "n_frames", 1)):
+        image.seek(index)
+        image.load()
+        durations.append(image.info.get("duration", 0))
+        frames.append(ImageOps.exif_transpose(image) if index != frame - 1 else edited)
+    return frames, durations
 
 
 def check_animation(frames: int, before: tuple[int, int], size: tuple[int, int], *, deep: bool, name: str) -> None:

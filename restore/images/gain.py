@@ -45,8 +45,8 @@ class GainMap:
         part = cv2.resize(hole.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
         if not part.any() or part.all():
             return self
-        part = cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8))  # a map is interpolated
-        return replace(self, pixels=np.asarray(cv2.inpaint(self.pixels, part, 3, cv2.INPAINT_TELEA)))
+        wide = cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8))  # a map is interpolated
+        return replace(self, pixels=np.asarray(cv2.inpaint(self.pixels, wide, 3, cv2.INPAINT_TELEA), np.uint8))
 
     def encoded(self) -> bytes:
         """The map's JPEG."""

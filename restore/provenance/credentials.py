@@ -127,7 +127,7 @@ def credentials_of(content: bytes, kind: str, anchors: bytes = b"") -> dict[str,
 
 def _chain(store: dict[str, Any]) -> list[dict[str, Any]]:
     """The active manifest, its parent's, and so on."""
-    chain, label = [], store.get("active_manifest")
+    label, chain = store.get("active_manifest"), list[dict[str, Any]]()
     while label is not None and label in store["manifests"] and len(chain) < 1000:
         manifest = store["manifests"].pop(label)
         signature = manifest.get("signature_info", {})
