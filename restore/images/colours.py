@@ -11,6 +11,7 @@ Levels = tuple[int, int]  # 16-bit samples that are black and white in the 8-bit
 FULL: Levels = (0, 65535)
 NARROW = 16_384  # 16-bit photos that use less than this, a quarter of the range, are viewed stretched
 SAMPLED = 1_000_000  # samples looked at to find that out
+BAND = 1 << 20  # pixels converted at a time
 AROUND = 32  # pixels around an edit that its inks and transparency are taken from
 CLOSE = 4  # levels by which a colour may be missed where black alone makes it
 DARK = 240  # black from which it is all that makes a colour
@@ -41,7 +42,11 @@ def rgb_view(native: np.ndarray, mode: str, levels: Levels = FULL) -> np.ndarray
     elif native.dtype == np.uint16:
         native = high_byte(native)
     if mode == "CMYK":
-        return np.array(pillow_image(native, mode).convert("RGB"))
+        out = np.empty((*native.shape[:2], 3), np.uint8)
+        step = max(1, BAND // max(1, native.shape[1]))
+        for top in range(0, len(native), step):  # Pillow holds three copies of what it converts
+            out[top : top + step] = pillow_image(native[top : top + step], mode).convert("RGB")
+        return out
     if mode in ("1", "L", "LA"):
         grey = native[..., 0] if mode == "LA" else native
         return np.repeat(grey[..., None], 3, axis=2)
