@@ -116,7 +116,8 @@ def _among_others(image: Image.Image, meta: Metadata, target: str, name: str) ->
     if meta.whole is None or meta.format != target:
         return image, {}
     first, options = sequence(meta.whole, meta.frame, image, name)
-    return first, options | ({"lossless": True, "quality": 100} if target == "WEBP" else {})
+    # Of what is lossless "quality" is the effort: 100 takes minutes.
+    return first, options | ({"lossless": True, "quality": 10, "method": 0} if target == "WEBP" else {})
 
 
 def check_fit(native: np.ndarray, mode: str, size: tuple[int, int], target: str, name: str) -> None:
