@@ -49,7 +49,8 @@ def encode(
 
     Depth, greys and inks the format lacks are converted; JPEG drops alpha only where it is opaque throughout. Without
     a quality JPEG from JPEG keeps the quantisation tables, and WebP is lossless unless the source was lossy. Texts and
-    the like without a place in the format are left out, with a warning.
+    the like without a place in the format are left out, with a warning. A frame or page goes back among the others of
+    its file where that is of the format `target`; `file`, empty, must then be readable too.
     Raises InputError as `check_fit` does.
     """
     check_fit(native, mode, (native.shape[1], native.shape[0]), target, name)
@@ -63,7 +64,7 @@ def encode(
     elif target == "JPEG":
         segments, lost = for_jpeg(meta.extras)
         lost += ["EXIF of more than 64 kB"] * (len(meta.exif) >= _JPEG_SEGMENT)
-        _write_jpeg(file, pillow_image(fitted, kept), meta, segments, lost)
+        _write_jpeg(file, pillow_image(fitted, kept), meta, segments, lost, quality)
     elif target == "TIFF":
         lost = for_tiff(meta.extras)[1]
         if meta.whole is not None and meta.format == "TIFF":
@@ -83,7 +84,9 @@ def encode(
         warnings.warn(f"{name}: a {target} cannot hold {', '.join(sorted(set(lost)))}; left out", stacklevel=3)
 
 
-def _write_jpeg(file: IO[bytes], image: Image.Image, meta: Metadata, segments: bytes, lost: list[str]) -> None:
+def _write_jpeg(
+    file: IO[bytes], image: Image.Image, meta: Metadata, segments: bytes, lost: list[str], quality: int | None
+) -> None:
     """A JPEG with `segments`, the photo's gain map behind it; names what it cannot hold to `lost`."""
     packet, second = meta.xmp, b""
     if meta.gain is not None:
@@ -98,7 +101,7 @@ def _write_jpeg(file: IO[bytes], image: Image.Image, meta: Metadata, segments: b
     if second and meta.gain is not None:
         told = segment(0xE2, meta.gain.told) if meta.gain.told else b""
         segments += told + index()
-    coded = _coded(image, "JPEG", extra=packets + segments, **_options(replace(meta, xmp=b""), "JPEG"))
+    coded = _coded(image, "JPEG", extra=packets + segments, **_options(replace(meta, xmp=b""), "JPEG", quality))
     file.write(together(bytes(coded), second) if second else coded)
 
 
