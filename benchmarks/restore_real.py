@@ -68,7 +68,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     names = ["mean brightness", "dark", "clipped", "colour cast", "noise", "score"]
     lines = ["| photos | " + " | ".join(["PSNR dB", *names]) + " |", "|" + "---|" * 8]
-    for kind, task in (("noise", "denoise"), ("lowlight", "low-light"), ("exposure", "hdr")):
+    kinds = (("noise", "denoise"), ("lowlight", "low-light"), ("exposure", "hdr"))
+    for kind, task in (pair for pair in kinds if (args.data / pair[0]).is_dir()):
         rows, strips = [], []
         groups: dict[str, list[Path]] = defaultdict(list)
         for path in sorted((args.data / kind).glob("*.*")):

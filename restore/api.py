@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.edit.area import Outcome, areas_of, edited
+from restore.edit.area import Mask, Outcome, areas_of, edited
 from restore.edit.choose import Models, default_settings, models_for, open_filler, open_finder, open_judge
 from restore.edit.fillers import BuiltinFiller, DraftFiller, Filler
 from restore.edit.find import Region, RegionFinder, find_region, part_of
@@ -28,9 +28,10 @@ from restore.edit.presence import Presence
 from restore.edit.request import Request, to_inpaint, to_refine, words_of
 from restore.edit.run import RETRIES, AnyJudge, OnKept, OnPass, OnStep, Run
 from restore.enhancement.damage import Damage
+from restore.enhancement.old_photo import Film, OldPhotos, Wishes, check_scan
 from restore.enhancement.run import OnPass as OnEnhancePass
 from restore.enhancement.run import Restorer
-from restore.enhancement.tasks import PASSES
+from restore.enhancement.tasks import OLD_PHOTO, PASSES
 from restore.errors import InputError, ObjectNotFoundError
 from restore.features.expectation_net import ExpectationNet
 from restore.features.lite0 import Lite0, trained_lite0
@@ -40,6 +41,7 @@ from restore.grounding.grounder import Grounder
 from restore.grounding.overlay_finder import EmbeddedOverlays
 from restore.images.inputs import AnyImage, any_photo_of, photo_of
 from restore.images.mask import AnyMask, check_point, load_mask, united
+from restore.images.photo import Photo
 from restore.measure.assessor import Assessor
 from restore.measure.bench import OnStep as OnPicture
 from restore.measure.comparing import compared
@@ -118,6 +120,17 @@ class Engine:
     @cached_property
     def _restorer(self) -> Restorer:
         return Restorer(self.device, lambda: self._assessor)
+
+    @cached_property
+    def _old_photos(self) -> OldPhotos:
+        def paint(photo: Photo, mask: Mask, seed: int, passes: int) -> Photo:
+            request = to_inpaint(self.settings.model, photo, mask=mask)
+            painted = self.inpainted(request, self.settings.updated(seed=seed, passes=passes)).photo
+            assert isinstance(painted, Photo)  # what is given as one comes back as one
+            return painted
+
+        restorer = self._restorer
+        return OldPhotos(self._overlays, paint, restorer.restorer, restorer.critic, self.device)
 
     @cached_property
     def _filler(self) -> Filler:
@@ -339,6 +352,9 @@ class Engine:
         target: float = Damage.target,
         degradation: str | None = None,
         mask: AnyMask = None,
+        keep: Sequence[str] = (),
+        neutral: bool = False,
+        film: Film | None = None,
         terms: dict[str, float] | None = None,
         method: str = Sampling.method,
         best: bool = Sampling.best,
@@ -360,13 +376,25 @@ class Engine:
         image: path, Pillow image or uint8/uint16 array; for "hdr" a list of 2 to 5 aligned exposures. `task` is one
         of restore/enhancement/tasks.py; what describes the damage is explained at `Damage`, how it is sampled at
         `Sampling`. degradation ("compose"): what happened in which order, see `plans.compose`. mask
-        ("inpaint"): of the photo's size, non-zero = lost. terms: weights of quality terms by name, besides
-        or instead of the task's own (0 = off). passes: the first restoration and further ones over its worst windows.
+        ("inpaint"): of the photo's size, non-zero = lost. keep, neutral, film ("old-photo"): see
+        `restore.enhancement.old_photo.Wishes`; `Engine.film` gives the film of several scans. terms: weights of quality
+        terms by name, besides or instead of the task's own (0 = off). passes: the first restoration and further ones
+        over its worst windows; of "old-photo" those over its marks.
         model: "builtin", a folder in diffusers' format, a .safetensors file, or "realesrgan" (super-resolution;
         sharp, its detail is invented, and a warning tells that the photo shows text or people). mark: as of `inpaint`.
         `on_step(done, total)` of the first pass and `on_pass(record)` may return False to stop.
         Raises InputError, ModelUnavailableError, Cancelled.
         """
+        wishes = Wishes(tuple(keep), neutral, film)
+        if task == OLD_PHOTO:
+            check_scan(image, mask=mask, terms=terms, model=model)
+            photo = photo_of(image)
+            old = self._old_photos(
+                photo, wishes, like=image, seed=seed, passes=passes, on_pass=on_pass, on_step=on_step
+            )
+            return EnhanceResult(**vars(old))
+        if wishes != Wishes():
+            raise InputError(f"expected keep, neutral and film with task {OLD_PHOTO} only, got task {task}")
         damage = Damage(
             scale=scale,
             kernel_kind=kernel_kind,
@@ -417,6 +445,10 @@ class Engine:
                 f"the photo shows {' and '.join(found)}: letters and faces that are too small to read are made up",
                 stacklevel=3,
             )
+
+    def film(self, images: Sequence[AnyImage], *, neutral: bool = False) -> Film:
+        """What scans of one film have in common, so that `enhance(task="old-photo", film=…)` treats them alike."""
+        return self._old_photos.film([photo_of(image) for image in images], neutral=neutral)
 
     def _filler_for(self, region: Region) -> Filler:
         if region.proposal is not None:

@@ -102,7 +102,7 @@ class InpaintResult(EditRecord):
 class EnhanceResult(EnhanceRecord):
     """What `enhance` returns. `image` is of the input's kind, its size the scaled one after super-resolution.
 
-    parameters: what was estimated (noise, blur width, gains, JPEG quality). consistency: rms difference, in
+    parameters: what was estimated (noise, blur width, gain, ghosts, JPEG quality). consistency: rms difference, in
     levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
     as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
     [-1, 1], added by the scene's light, or None.

@@ -50,10 +50,6 @@ class Operator(Protocol):
         """The image nearest to both z (variance `prior_var`) and the measurement (variance `noise_var`)."""
         ...
 
-    def fit(self, x: Tensor, y: Tensor) -> None:
-        """Bring unknown parameters of the degradation up to date with the latest estimate of x."""
-        ...
-
     @property
     def unit(self) -> int:
         """Windows of x begin at multiples of this many pixels."""
@@ -87,9 +83,6 @@ class Linear:
 
     def start(self, y: Tensor) -> Tensor:
         return self.adjoint(y)
-
-    def fit(self, x: Tensor, y: Tensor) -> None:
-        """Nothing is unknown."""
 
     def cut(self, box: Box) -> Linear:
         return self

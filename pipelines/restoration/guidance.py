@@ -91,7 +91,6 @@ class GradientGuidance:
         if self.quality is not None:
             clean = clean - variance * gradient(self.quality, clean)
         m, anchor = self.measurement, x if self.at_noisy else clean
-        m.operator.fit(clean, m.y)
         return clean + blended(
             x, lambda box: self._shift(m.cut(box), anchor[box], variance), self.window, unit=m.operator.unit
         )

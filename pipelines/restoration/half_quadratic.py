@@ -32,7 +32,6 @@ class HalfQuadratic:
         m, variance = self.measurement, posterior_variance(sigma, self.deviation)
         if self.quality is not None:
             clean = clean - variance * gradient(self.quality, clean)
-        m.operator.fit(clean, m.y)
 
         def solved(box: Box) -> Tensor:
             part = m.cut(box)

@@ -87,9 +87,6 @@ class Jpeg:
     def start(self, y: Tensor) -> Tensor:
         return y
 
-    def fit(self, x: Tensor, y: Tensor) -> None:
-        """Nothing is unknown."""
-
     def cut(self, box: Box) -> Jpeg:
         return self
 
@@ -155,9 +152,6 @@ class Compressed:
 
     def start(self, y: Tensor) -> Tensor:
         return self.before.start(y)
-
-    def fit(self, x: Tensor, y: Tensor) -> None:
-        """Nothing is unknown."""
 
     def cut(self, box: Box) -> Compressed:
         return Compressed(self.before.cut(box), self.jpeg)

@@ -19,6 +19,7 @@ from restore.pipelines.networks.restorer import RestorerNet
 from restore.pipelines.restoration.blind import find_blur
 from restore.pipelines.restoration.degradations import Blur, Compose, Downsample, Grey, Identity, Linear, Mask
 from restore.pipelines.restoration.direct import restored
+from restore.pipelines.restoration.exposures import merged
 from restore.pipelines.restoration.guidance import (
     QUANTISATION,
     Correction,
@@ -278,29 +279,26 @@ def compose(y: Tensor, text: str) -> Plan:
 
 
 def low_light(y: Tensor, target: float, noise: float | None = None) -> Plan:
-    """Brighten to a mean of about `target`, in [0, 1]; the noise that this amplifies is taken out."""
+    """Give dark regions light, up to a mean of about `target`, in [0, 1]; the noise that this amplifies is taken out,
+    as a camera's, which it looks like then."""
     operator = Lighting(y, target)
-    gain = float(operator.gains[0])
     sigma = noise_level(y) if noise is None else noise
-    level = min(0.5, max(0.02, sigma / gain))
-    variance = max(QUANTISATION, sigma**2)
-    terms = QualityTerms(target, exposure=0.05)
-    start = operator.start(y).clamp(-1, 1)
-    return Plan(
-        Measurement(operator, y, variance), start, level, 0.02, 4, quality=terms, estimated={"noise": sigma * 127.5}
-    )
+    level = min(0.5, max(0.02, sigma / float(operator.gain.mean())))
+    measurement = Measurement(operator, y, max(QUANTISATION, sigma**2))
+    start, found = operator.start(y).clamp(-1, 1), {"noise": sigma * 127.5}
+    return Plan(measurement, start, level, 0.02, 4, estimated=found, cause=restorer.camera())
 
 
 def hdr(shots: list[Tensor], target: float) -> Plan:
-    """2 to 5 aligned exposures (1, 3, H, W) to one picture."""
+    """2 to 5 aligned exposures (1, 3, H, W) merged into one picture, which then gets light where that is not enough."""
     if not 2 <= len(shots) <= 5:
         raise InputError(f"expected 2 to 5 exposures, got {len(shots)}")
     if len({tuple(s.shape) for s in shots}) > 1:
         sizes = ", ".join(f"{s.shape[-1]}×{s.shape[-2]}" for s in shots)
         raise InputError(f"expected exposures of one size, got {sizes}; align and crop them first")
-    y = torch.cat(shots, 1)
-    operator = Lighting(y, target)
-    return Plan(Measurement(operator, y, 4 * QUANTISATION), operator.start(y).clamp(-1, 1), 0.05, 0.02, 3)
+    picture, ghosts = merged(shots)
+    plan = low_light(picture, target)
+    return replace(plan, estimated=plan.estimated | {"ghosts": float(ghosts.mean())})
 
 
 def dejpeg(y: Tensor, operator: Jpeg) -> Plan:

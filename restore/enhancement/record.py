@@ -19,7 +19,8 @@ class EnhancePass:
     """The picture after a pass; index 0 is the input, enlarged where the task enlarges, 1 the first restoration.
 
     par_image: share of pixels judged artifacts; quality: the judge's, score: the scorer's, both 0 to 100;
-    consistency: rms of D(picture) − input in levels of 255, None of the input; windows: how many were replaced.
+    consistency: rms of D(picture) − input in levels of 255, None of the input; windows: how many were replaced;
+    step: of "old-photo", what was done to it.
     """
 
     index: int
@@ -30,17 +31,19 @@ class EnhancePass:
     windows: int
     accepted: bool
     seconds: float
+    step: str = ""
 
 
 @dataclass(frozen=True)
 class EnhanceRecord:
     """What a restoration did; `like` is the input as it was given.
 
-    parameters: what was estimated (noise, blur width, gains, JPEG quality). consistency: rms difference, in
+    parameters: what was estimated (noise, blur width, gain, ghosts, JPEG quality). consistency: rms difference, in
     levels of 255, between the degraded result and the input. passes: the input, enlarged where the task enlarges,
     as pass 0, the first restoration, and every further pass of the loop. light_map (H, W, 3) float32 in
     [-1, 1], added by the scene's light, or None. nothing: why there was nothing to restore; photo is the input then.
     invented: whether the model makes up detail that nobody saw. mark: what the XMP of `photo` tells of it, if anything.
+    Of "old-photo": mask (H, W) bool, what was painted over; stages: (step, picture after it) of every pass.
     """
 
     photo: Photo
@@ -61,6 +64,8 @@ class EnhanceRecord:
     light_map: NDArray[np.float32] | None = field(repr=False)
     like: Any = field(repr=False)
     mark: Mark | None = None
+    mask: NDArray[np.bool_] | None = field(default=None, repr=False)
+    stages: list[tuple[str, NDArray[np.uint8]]] = field(default_factory=list, repr=False)
 
     def summary(self, output: str | None = None) -> dict[str, Any]:
         """The object that `--json` prints."""

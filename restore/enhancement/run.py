@@ -17,7 +17,7 @@ from restore.enhancement.damage import Damage
 from restore.enhancement.loop import Critic, Loop, enlarged, to_bytes
 from restore.enhancement.photo import Given, rebuilt, unstretched
 from restore.enhancement.record import EnhancePass, EnhanceRecord
-from restore.enhancement.tasks import LIGHTING, TASKS
+from restore.enhancement.tasks import LIGHTING, NAMES, TASKS
 from restore.errors import InputError, ModelUnavailableError, tell
 from restore.images.inputs import AnyImage, photo_of
 from restore.images.mask import AnyMask
@@ -157,7 +157,7 @@ class Restorer:
 def _given(image: Any, task: str, damage: Damage, mask: AnyMask) -> Given:
     """What was given, checked to be what the task takes."""
     if task not in TASKS:
-        raise InputError(f"expected a task out of {', '.join(TASKS)}, got '{task}'")
+        raise InputError(f"expected a task out of {', '.join(NAMES)}, got '{task}'")
     images = list(image) if isinstance(image, (list, tuple)) else [image]
     if task != "hdr" and len(images) != 1:
         raise InputError(f"expected one photo for {task}, got {len(images)}; only hdr takes several")
@@ -193,7 +193,7 @@ def _found(plan: Plan) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
     found: dict[str, Any] = {name: round(value, 3) for name, value in plan.estimated.items()}
     if not isinstance(operator, Lighting):
         return found, None
-    found["gains"] = [round(float(g), 4) for g in operator.gains]
+    found["gain"] = round(float(operator.gain.mean()), 4)
     return found, operator.light[0].permute(1, 2, 0).cpu().numpy()
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from restore.enhancement.photo import Given
     from restore.pipelines.restoration.plans import Plan
 
+OLD_PHOTO = "old-photo"  # no plan of one damage but several steps: `old_photo`
+STEPS = ("scratches", "grain", "tone")  # of it
 PASSES = 2  # the first restoration, and one over its worst windows
 # The module `plans` is an argument: it imports torch, and the command line wants the names alone.
 TASKS: dict[str, Callable[[Any, Given], Plan]] = {
@@ -27,6 +29,8 @@ TASKS: dict[str, Callable[[Any, Given], Plan]] = {
     "compose": lambda plans, given: plans.compose(given.y, given.damage.degradation),
 }
 LIGHTING = ("low-light", "hdr")  # tasks that need to know how dark a photo is
+
+NAMES = (*TASKS, OLD_PHOTO)
 
 
 def read_term(text: str) -> tuple[str, float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from restore.images.files import write_text
 from restore.images.geometry import fitted
 from restore.reports.page import rendered
-from restore.reports.pictures import jpeg_uri, profile
+from restore.reports.pictures import jpeg_uri, outline_uri, profile
 
 if TYPE_CHECKING:
     from restore.enhancement.record import EnhanceRecord
@@ -52,6 +52,8 @@ def enhance_page(result: EnhanceRecord) -> str:
         crop_before=_uri(before[crop], icc),
         crop_after=_uri(after[crop], icc),
         light=light,
+        stages=[(step, _uri(_shrunk(picture, size), icc)) for step, picture in result.stages],
+        marks=None if result.mask is None or not result.mask.any() else outline_uri(result.mask, size),
         passes=result.passes,
         details=summary | {"degradation": asdict(result.damage), "sampling": asdict(result.sampling)},
         data=result.summary(),

@@ -7,8 +7,8 @@ from typing import Any
 
 from restore.edit.request import KINDS, words_of
 from restore.enhancement.damage import Damage
+from restore.enhancement.tasks import NAMES as RESTORATIONS
 from restore.enhancement.tasks import PASSES
-from restore.enhancement.tasks import TASKS as RESTORATIONS
 from restore.errors import RestoreError
 from restore.pipelines.restoration.sampling import METHODS, Sampling
 from restore.serve.case import TASKS

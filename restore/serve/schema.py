@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from restore.edit.request import KINDS
-from restore.enhancement.tasks import TASKS as RESTORATIONS
+from restore.enhancement.tasks import NAMES as RESTORATIONS
 from restore.serve.asks import FORMATS, MOST_PARTIAL, MOST_RESULTS, MOST_SEED
 from restore.serve.case import TASKS
 

@@ -18,7 +18,6 @@ from restore.pipelines.diffusion.denoiser import GaussianPrior
 from restore.pipelines.restoration.degradations import Blur
 from restore.pipelines.restoration.jpeg import Jpeg, found_compression
 from restore.pipelines.restoration.kernels import gaussian_kernel
-from restore.pipelines.restoration.lighting import Lighting
 from restore.pipelines.restoration.noise import blotch_level, noise_level
 from restore.pipelines.restoration.plans import denoise, low_light, run
 from restore.pipelines.restoration.sampling import Sampling
@@ -139,28 +138,19 @@ def test_low_light_finds_the_gain_and_brightens(small):
     dark = (small * 0.2).astype(np.uint8)
     result = enhance(dark, task="low-light", target=0.4)
     assert float(np.mean(result.image)) > 3 * float(dark.mean())
-    assert result.parameters["gains"][0] < 0.5
+    assert result.parameters["gain"] < 0.5
     assert result.light_map is not None
     assert result.light_map.shape == small.shape
-
-
-def test_lighting_recovers_gains_and_explains_the_exposures_of_a_known_scene():
-    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    y = torch.cat([2 * (gain * (x + 1) / 2 + light) - 1 for gain, light in ((0.3, 0.05), (0.9, 0.02))], 1)
-    operator = Lighting(y, 0.45)
-    for _ in range(40):
-        operator.fit(x, y)
-    assert operator.gains.tolist() == pytest.approx([0.3, 0.9], abs=0.1)
-    assert torch.allclose(operator.forward(x), y, atol=0.1)
-    assert torch.allclose(operator.data_step(torch.zeros_like(x), y, 1.0, 1e-4), x, atol=0.1)
 
 
 def test_hdr_merges_exposures_and_refuses_other_sizes(small):
     under, over = (small * 0.4).astype(np.uint8), (small * 1.9).clip(0, 255).astype(np.uint8)
     result = enhance([under, over], task="hdr")
-    gains = result.parameters["gains"]
-    assert gains[1] > 2 * gains[0]
-    assert np.corrcoef(result.image.ravel(), small.ravel())[0, 1] > 0.98
+    assert result.parameters["ghosts"] == 0
+    assert np.corrcoef(result.image.ravel(), small.ravel())[0, 1] > 0.75
+    deep = enhance([under.astype(np.uint16) * 257, over.astype(np.uint16) * 257], task="hdr").image
+    assert deep.dtype == np.uint16
+    assert len(np.unique(deep % 257)) > 1
     with pytest.raises(restore.InputError, match="one size"):
         enhance([under, over[:-8]], task="hdr")
     with pytest.raises(restore.InputError, match="2 to 5"):
