@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from restore.edit.request import check_instruction, words_of
 from restore.enhancement.damage import Damage
-from restore.enhancement.tasks import TASKS, read_motion, read_term
+from restore.enhancement.tasks import NAMES, read_motion, read_term
 from restore.errors import InputError
 from restore.images.mask import parse_box, parse_point
 from restore.measure.options import MeasureOptions
@@ -42,6 +42,7 @@ def fields_of(command: str) -> dict[str, Read]:
         flags: dict[str, Read] = {"yes": _flag, "draft": _flag}
         return common | {name: _each(one) for name, one in several.items()} | flags | _of(Settings)
     own: dict[str, Read] = {"task": str, "mask": str, "terms": _terms, "passes": _whole, "seed": _whole}
+    own |= {"keep": _each(str), "neutral": _flag}  # of "old-photo"
     return common | own | {"model": str, "device": str} | _of(Damage) | _of(Sampling)
 
 
@@ -87,8 +88,8 @@ def check(command: str, settings: Mapping[str, Any]) -> None:
         MeasureOptions(device=settings.get("device", "auto"))
     else:
         task = settings.get("task")
-        if task not in TASKS or task == "hdr":
-            known = ", ".join(name for name in TASKS if name != "hdr")
+        if task not in NAMES or task == "hdr":
+            known = ", ".join(name for name in NAMES if name != "hdr")
             raise InputError(f"expected a task out of {known}, got {task!r}")
         Damage(**part_of(Damage, settings))
         Sampling(**part_of(Sampling, settings))

@@ -25,7 +25,7 @@ TOLD = 20  # wrong rows that --dry-run lists; --json lists all
 # Options of a single command that a batch has of its own, or that mean one picture.
 _SINGLE = {
     *("image", "images", "output", "overwrite", "report", "as_json", "kind", "save_mask", "save_passes", "offline"),
-    *("csv_file", "html_file", "jobs", "cache", "no_cache", "mbc"),
+    *("csv_file", "html_file", "jobs", "cache", "no_cache", "mbc", "same_film", "mask_out"),
 }
 
 
