@@ -392,7 +392,7 @@ class Engine:
             old = self._old_photos(
                 photo, wishes, like=image, seed=seed, passes=passes, on_pass=on_pass, on_step=on_step
             )
-            return EnhanceResult(**vars(old))
+            return EnhanceResult(**vars(marked_enhancement(old) if mark else old))
         if wishes != Wishes():
             raise InputError(f"expected keep, neutral and film with task {OLD_PHOTO} only, got task {task}")
         damage = Damage(

@@ -42,7 +42,8 @@ def marked_enhancement(record: EnhanceRecord) -> EnhanceRecord:
     """The record, its photo telling of the task; as it is where nothing was done."""
     if record.nothing:
         return record
-    sampled = record.invented or record.task in INVENTING or bool(record.sampling.temperature)
+    painted = record.mask is not None and bool(record.mask.any())  # an old photo's scratches
+    sampled = painted or record.invented or record.task in INVENTING or bool(record.sampling.temperature)
     done = _done(f"enhance {record.task}", record.model, record.seed, None, "whole picture")
     mark = Mark(COMPOSITE if sampled else ENHANCED, done, agent())
     return replace(record, photo=record.photo.marked(mark), mark=mark)

@@ -71,6 +71,9 @@ def test_what_is_kept_is_not_touched(engine, old, result):
     toned = engine.enhance(old, task="old-photo", keep=("scratches", "grain"))
     assert not toned.mask.any()
     assert [p.step for p in toned.passes] == ["input", "tone"]
+    # what was painted is told as such
+    assert "composite" in kept.mark.source_type
+    assert toned.mark.source_type == "algorithmicallyEnhanced"
     nothing = engine.enhance(old, task="old-photo", keep=("scratches", "grain", "tone"))
     assert "kept" in nothing.nothing
     assert np.array_equal(nothing.image, old)
