@@ -46,6 +46,8 @@ NOISELESS = 0.3 / 127.5  # or, this low at half size too, there is none
 SLIGHT = 0.5  # pixels: of a Gaussian, a blur that is not worth undoing
 SURE = 0.2  # least confidence in a blur that was found
 NUMBERS = {"gaussian": ("blur",), "disk": ("disk",), "motion": ("motion", "angle")}  # what is estimated, by kind
+SATURATED = 1 - 1 / 127.5  # [-1, 1]: brighter is clipped,
+UNKNOWN = 1.0  # and has this variance
 CLOSE = 0.01  # deviation, [-1, 1], that the restorer's answer is granted when it is brought back to the measurement
 FAR = 0.5  # level from which sampling makes up more than windows agree on
 
@@ -203,8 +205,19 @@ def deblur(y: Tensor, kernel: Tensor | float | None, noise: float | None = None)
     low, high = restorer.WIDTHS
     known = not isinstance(kernel, Tensor) and low <= kernel <= high and sigma <= restorer.BLURRED_NOISE
     cause = restorer.blur(float(kernel), max(LEAST_NOISE, sigma)) if known else None
-    measurement = Measurement(operator, y, variance)
+    measurement = Measurement(operator, y, _unless_saturated(y, operator.kernel, variance))
     return Plan(measurement, y, 0.3, max(0.02, sigma), 10, 0.3, estimated=estimated, cause=cause, nothing=nothing)
+
+
+def _unless_saturated(y: Tensor, kernel: Tensor, variance: float) -> Tensor | float:
+    """The variance, and one that tells nothing where clipped light was spread: what is measured there is no blur of
+    anything, and undoing it would ring (Cho et al., ICCV 2011)."""
+    clipped = (y.amax(1, keepdim=True) > SATURATED).float()
+    if not clipped.any():
+        return variance
+    reach = tuple(side // 2 for side in kernel.shape)
+    spread = F.max_pool2d(clipped, tuple(kernel.shape), 1, reach)  # type: ignore[arg-type]  # two sides
+    return variance + UNKNOWN * spread.expand_as(y)
 
 
 def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) -> Plan:
