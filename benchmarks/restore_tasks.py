@@ -36,7 +36,7 @@ from restore.features.lite0 import Lite0, trained_lite0
 from restore.pipelines.restoration.degradations import Blur, Downsample, Grey, Identity, Mask, Operator
 from restore.pipelines.restoration.jpeg import Jpeg
 from restore.pipelines.restoration.kernels import gaussian_kernel
-from restore.pipelines.restoration.plans import denoise, run
+from restore.pipelines.restoration.plans import deblur, denoise, run, super_resolution
 from restore.pipelines.restoration.sampling import Sampling
 from restore.quality.metrics.full_reference import feature_distance
 from restore.quality.metrics.sets import bootstrap_interval
@@ -103,7 +103,7 @@ class Task:
         if self.kind == "deblur":
             self.y = _noisy(self.y, BLURRED_NOISE, rng)
         self.methods: dict[str, Method] = {label: self._ours(model=model) for label, model in ways.priors.items()}
-        if ways.ffdnet is not None and self.kind == "denoise":
+        if ways.ffdnet is not None and self.kind in ("denoise", "super-resolution", "deblur"):
             self.methods["FFDNet"] = self._ffdnet(ways.ffdnet)
         if ways.best and self.kind not in ("colorize", "inpaint"):
             self.methods["restore --best"] = self._ours(best=True)
@@ -126,10 +126,16 @@ class Task:
         return restored
 
     def _ffdnet(self, net: FFDNet) -> Method:
-        def denoised(y: RGB) -> RGB:
-            return picture(run(net, denoise(tensor(y), self.noise / 127.5), Sampling(), torch.Generator()))
+        def restored(y: RGB) -> RGB:
+            if self.kind == "denoise":
+                plan = denoise(tensor(y), self.noise / 127.5)
+            elif self.kind == "deblur":
+                plan = deblur(tensor(y), WIDTH, BLURRED_NOISE / 127.5)
+            else:
+                plan = super_resolution(tensor(y), self.scale)
+            return picture(run(net, plan, Sampling("half-quadratic"), torch.Generator().manual_seed(0)))
 
-        return denoised
+        return restored
 
     def _bm3d(self, y: RGB) -> RGB:
         from bm3d import bm3d_rgb  # its own licence: research only

@@ -20,6 +20,7 @@ from restore.images.colours import FULL, colour_channels, inks, rgb_view
 from restore.images.decode import with_size
 from restore.images.mask import AnyMask, load_mask
 from restore.images.photo import Photo, load_photo
+from restore.images.transfer import coded, is_linear, light_of
 from restore.pipelines.push_pull import push_pull
 from restore.pipelines.restoration.degradations import Grey
 from restore.pipelines.restoration.jpeg import Jpeg, found_compression
@@ -91,6 +92,8 @@ def tensor_of(photo: Photo) -> Tensor:
         low, high = photo.levels
         colours = colour_channels(photo.native, photo.mode).clip(low, high)
         image = (np.broadcast_to(colours, (*colours.shape[:2], 3)) - np.float32(low)) * np.float32(2 / (high - low))
+        if is_linear(photo.meta.icc):  # the network knows pictures for eyes
+            image = 2 * coded(image / 2)
     else:
         image = photo.pixels.astype(np.float32) / 127.5
     x = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
@@ -137,6 +140,8 @@ def _deep(image: NDArray[np.floating], photo: Photo) -> NDArray[np.uint16]:
     """Colours (H, W, C) in [0, 1] as 16-bit samples between the photo's levels; what lay beyond them lies as far beyond
     them again: a star stays as bright as it was."""
     low, high = photo.levels
+    if is_linear(photo.meta.icc):
+        image = light_of(image.astype(np.float32))
     out = low + image * np.float32(high - low)
     if photo.levels != FULL:
         before = colour_channels(photo.native, photo.mode).astype(np.float32)
