@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -64,7 +65,13 @@ def check_whole(source: Path, out: Path) -> None:
 
 def start(source: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-m", "restore", "batch", "enhance", str(source), "-o", str(out), *OPTIONS, "--json"]
-    return subprocess.Popen([*arguments, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*arguments, *more], **pipes, preexec_fn=_hears_interrupts)
+
+
+def _hears_interrupts() -> None:
+    """Also where the tests run in the background of a shell, which has its children ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def workers_of(driver: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -178,9 +185,9 @@ def test_killed_workers_and_drivers_lose_and_double_nothing(tmp_path):
 
 
 def test_an_interrupt_ends_it_with_one_line(tmp_path):
-    source, out = photos(tmp_path / "in", 200), tmp_path / "out"
+    source, out = photos(tmp_path / "in", 40), tmp_path / "out"
     driver = start(source, out, "--workers", "1")
-    _wait(lambda: workers_of(driver), driver)  # 200 pictures last longer than the signal takes
+    _wait(lambda: workers_of(driver), driver)  # 40 pictures last longer than the signal takes
     driver.send_signal(signal.SIGINT)
     stdout, stderr = driver.communicate(timeout=30)
     assert (driver.returncode, stdout) == (130, "")
