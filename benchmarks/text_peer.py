@@ -98,7 +98,8 @@ def main() -> None:
     print("| | text pixels found | texts found | of what is found, elsewhere | of untouched photos, % |")
     print("|---" * 5 + "|")
     for label, find in (("ours", ours()), ("PP-OCRv5", peer())):
-        rng, covered, there, wide, astray, whole = np.random.default_rng([11, 0]), 0, 0, 0, 0, []
+        rng, covered, there, wide, astray = np.random.default_rng([11, 0]), 0, 0, 0, 0
+        whole: list[bool] = []
         for i in range(args.pictures):
             crop = random_crop(photos[i % len(photos)], CROP, rng, LEAST)
             picture, layer, weight = overlaid(crop, rng, draw, {name: float(name == "text") for name in CLASSES})
@@ -107,7 +108,7 @@ def main() -> None:
                 continue
             found = find((picture * 255 + 0.5).astype(np.uint8))
             hit = (grown(found) & text).sum()
-            covered, there, whole = covered + hit, there + text.sum(), [*whole, hit / text.sum() >= 0.5]
+            covered, there, whole = covered + hit, there + text.sum(), [*whole, bool(hit / text.sum() >= 0.5)]
             wide, astray = wide + found.sum(), astray + (found & ~grown(grown(text))).sum()
         alarms = float(np.mean([find(photo).mean() for photo in photos])) * 100
         print(

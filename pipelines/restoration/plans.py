@@ -216,7 +216,7 @@ def _unless_saturated(y: Tensor, kernel: Tensor, variance: float) -> Tensor | fl
     if not clipped.any():
         return variance
     reach = tuple(side // 2 for side in kernel.shape)
-    spread = F.max_pool2d(clipped, tuple(kernel.shape), 1, reach)  # type: ignore[arg-type]  # two sides
+    spread = F.max_pool2d(clipped, tuple(kernel.shape), 1, reach)
     return variance + UNKNOWN * spread.expand_as(y)
 
 

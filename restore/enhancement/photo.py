@@ -93,7 +93,7 @@ def tensor_of(photo: Photo) -> Tensor:
         colours = colour_channels(photo.native, photo.mode).clip(low, high)
         image = (np.broadcast_to(colours, (*colours.shape[:2], 3)) - np.float32(low)) * np.float32(2 / (high - low))
         if is_linear(photo.meta.icc):  # the network knows pictures for eyes
-            image = 2 * coded(image / 2)
+            image = 2 * coded((image / 2).astype(np.float32))
     else:
         image = photo.pixels.astype(np.float32) / 127.5
     x = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
