@@ -107,17 +107,21 @@ def _misses(measured: Tensor, candidates: tuple[FoundBlur, ...], noise_var: floa
     band = _band()
     power = measured[band].log()
     found = []
-    for falloff, floor in product(FALLOFFS, FLOORS):
+    for falloff in FALLOFFS:
         shape = torch.stack([_predicted(c.kind, c.numbers, falloff) for c in candidates])[:, band]
-        noise = noise_var * floor
-        factor = (power - shape.log()).median(1, keepdim=True).values.exp()
-        for _ in range(ROUNDS):  # what stands above the noise decides
-            predicted = factor * shape + noise
-            weight = factor * shape / predicted
-            apart = ((power - predicted.log()) * weight).sum(1, keepdim=True)
-            factor = factor * (apart / weight.sum(1, keepdim=True).clamp(min=1e-6)).exp()
-        found.append((power - (factor * shape + noise).log()).abs().mean(1))
+        start = (power - shape.log()).median(1, keepdim=True).values.exp()
+        found += [_miss(power, shape, start, noise_var * floor) for floor in FLOORS]
     return torch.stack(found).min(0).values
+
+
+def _miss(power: Tensor, shape: Tensor, factor: Tensor, noise: float) -> Tensor:
+    """(candidates,) of predicted shapes (candidates, f) at their best factor, looked for from `factor` on."""
+    for _ in range(ROUNDS):  # what stands above the noise decides
+        predicted = factor * shape + noise
+        weight = factor * shape / predicted
+        apart = ((power - predicted.log()) * weight).sum(1, keepdim=True)
+        factor = factor * (apart / weight.sum(1, keepdim=True).clamp(min=1e-6)).exp()
+    return (power - (factor * shape + noise).log()).abs().mean(1)
 
 
 @cache

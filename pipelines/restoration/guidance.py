@@ -55,6 +55,11 @@ class Measurement:
         noise = self.noise_var if isinstance(self.noise_var, float) else self.noise_var[there]
         return Measurement(self.operator.cut(box), self.y[there], noise)
 
+    def to(self, device: torch.device) -> Measurement:
+        """What was measured, and how well, on a device."""
+        noise = self.noise_var if isinstance(self.noise_var, float) else self.noise_var.to(device)
+        return Measurement(self.operator, self.y.to(device), noise)
+
     def reduced(self, scale: float) -> Measurement:
         """The measurement of x at `scale` < 1 of its size; means of areas have less noise."""
         operator, y = self.operator.reduced(self.y, scale)

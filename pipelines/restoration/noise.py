@@ -35,10 +35,10 @@ def blotch_level(y: Tensor) -> float:
     return 2 * float(power.flatten().kthvalue(max(1, power.numel() // 10)).values.sqrt())
 
 
-def is_white(y: Tensor) -> bool:
-    """Whether the noise of a picture (1, 3, H, W) is white: alike at all frequencies, apart in every channel."""
-    level = noise_level(y)
-    if level < LEAST or blotch_level(y) > COARSE * level:
+def is_white(y: Tensor, level: float, blotches: float) -> bool:
+    """Whether the noise of a picture (1, 3, H, W) of these two levels is white: alike at all frequencies, of its own in
+    every channel."""
+    if level < LEAST or blotches > COARSE * level:
         return False
     detail, mean = _diagonal(y).mean(1, keepdim=True), F.avg_pool2d(y, 2).mean(1, keepdim=True)
     common = _deviation(detail, mean) * y.shape[1] ** 0.5

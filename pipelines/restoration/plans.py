@@ -146,8 +146,7 @@ def look(
     """Restore one image by what the restorer sees in it, brought back to what was measured; (1, 3, H, W)."""
     assert plan.cause is not None
     x = restored(net, plan.start, plan.cause, looks, on_look, window)
-    correct = HalfQuadratic(plan.measurement, window=window) if plan.guided else None
-    return x if correct is None else correct(x, x, CLOSE)
+    return HalfQuadratic(plan.measurement, window=window)(x, x, CLOSE) if plan.guided else x
 
 
 def _scale(plan: Plan, side: int) -> float:
@@ -231,7 +230,7 @@ def denoise(y: Tensor, noise: float | None = None, peak: float | None = None) ->
         noise, blotches = noise_level(y), blotch_level(y)
         if max(noise, blotches) < NOISELESS:
             nothing = "no noise is found in it"
-        cause = restorer.noise(noise) if is_white(y) else restorer.camera()
+        cause = restorer.noise(noise) if is_white(y, noise, blotches) else restorer.camera()
         if noise < SILENT:
             noise = blotches
     sigma = max(LEAST_NOISE, noise)

@@ -198,7 +198,4 @@ def _found(plan: Plan) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
 
 
 def _moved(plan: Plan, device: torch.device) -> Plan:
-    if device.type == "cpu":
-        return plan
-    m = plan.measurement
-    return replace(plan, measurement=replace(m, y=m.y.to(device)), start=plan.start.to(device))
+    return replace(plan, measurement=plan.measurement.to(device), start=plan.start.to(device))

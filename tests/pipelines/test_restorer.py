@@ -15,7 +15,7 @@ from restore.pipelines.restoration.degradations import Blur, Downsample
 from restore.pipelines.restoration.direct import restored
 from restore.pipelines.restoration.jpeg import Jpeg
 from restore.pipelines.restoration.kernels import gaussian_kernel
-from restore.pipelines.restoration.noise import is_white
+from restore.pipelines.restoration.noise import blotch_level, is_white, noise_level
 from restore.pipelines.restoration.sampling import Sampling
 from restore.training.data import damages
 from restore.training.recipes.restorer import DAMAGES
@@ -107,15 +107,29 @@ def test_damages_of_the_training_keep_the_size_and_hurt(clean, name):
     assert cause == same
 
 
+def white(y):
+    return is_white(y, noise_level(y), blotch_level(y))
+
+
 def test_white_noise_is_told_from_a_cameras(scene):
     x = torch.from_numpy(scene.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    assert is_white(damages.rounded(x + 15 / 127.5 * noise))
+    assert white(damages.rounded(x + 15 / 127.5 * noise))
     smooth = Blur(gaussian_kernel(0.8)).forward(noise)
-    assert not is_white(damages.rounded(x + 15 / 127.5 * smooth / smooth.std()))
+    assert not white(damages.rounded(x + 15 / 127.5 * smooth / smooth.std()))
     common = noise.mean(1, keepdim=True).expand_as(x) * 3**0.5
-    assert not is_white(damages.rounded(x + 15 / 127.5 * common))
+    assert not white(damages.rounded(x + 15 / 127.5 * common))
     assert plans.denoise(damages.rounded(x + 15 / 127.5 * noise)).cause.level == pytest.approx(15 / 127.5, rel=0.1)
+
+
+def test_a_plan_moves_with_all_that_was_measured(clean):
+    """A map of variances, as of clipped lights, goes where the picture goes; "meta" stands for any other device."""
+    y = clean.clone()
+    y[..., 40:44, 40:44] = 1
+    measurement = plans.deblur(y, 1.5, 1 / 127.5).measurement
+    assert isinstance(measurement.noise_var, torch.Tensor)
+    moved = measurement.to(torch.device("meta"))
+    assert (moved.y.device.type, moved.noise_var.device.type) == ("meta", "meta")
 
 
 def test_a_picture_without_noise_comes_back_as_it_is(tmp_path):
