@@ -18,7 +18,7 @@ from restore.errors import InputError
 from restore.images.files import reason, write_text
 from restore.quality.catalogue import PER_IMAGE
 from restore.settings import Settings
-from restore.weights.store import manifest
+from restore.weights.store import digest
 
 RESULTS = "results.jsonl"
 KINDS = ("jpeg", "png", "webp", "tiff", "bmp")
@@ -101,7 +101,7 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """All that the results depend on besides the pictures."""
         names = ("command", "settings", "name", "kind", "keep_if", "content", "threads")
-        return {name: getattr(self, name) for name in names} | {"weights": _weights(self.settings)}
+        return {name: getattr(self, name) for name in names} | {"weights": digest()}
 
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
@@ -147,12 +147,6 @@ def find_models(command: str, settings: Mapping[str, Any]) -> None:
     """Raises InputError, ModelUnavailableError where the models are not on this machine. Loads nothing."""
     if command in ("inpaint", "refine"):
         models_for(settings_for(None, **part_of(Settings, settings)))
-
-
-def _weights(settings: Mapping[str, Any]) -> str:
-    """Of the shipped models together, and where others come from."""
-    shipped = json.dumps({name: entry["sha256"] for name, entry in manifest().items()}, sort_keys=True)
-    return hashlib.sha256(shipped.encode()).hexdigest()[:16]
 
 
 def _differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

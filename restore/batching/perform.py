@@ -74,7 +74,7 @@ class Performer:
             where = {name: settings.get(name) for name in ("prompt", "mask", "box", "point", "find")}
             request = to_inpaint(chosen.model, photo, **where, like=photo, sure=not settings.get("yes", False))
             result = engine.inpainted(request, chosen, draft=settings.get("draft", False))
-        last = [record for record in result.passes if record.accepted][-1]
+        last = result.kept[-1]
         told = result.summary() | {n: getattr(last, n) for n in ("par_hole", "par_image", "quality", "confidence")}
         told["presence_share"] = None if result.presence is None else result.presence.share
         return Outcome(result.photo, told)
@@ -84,7 +84,7 @@ class Performer:
         if settings.get("mask") is not None:
             own["mask"] = load_mask(settings["mask"], photo.size)
         result = self._engine(settings).enhance(photo, **own)
-        last = [record for record in result.passes if record.accepted][-1]
+        last = result.kept[-1]
         measures = {name: getattr(last, name) for name in ("par_image", "quality", "score", "consistency")}
         return Outcome(result.photo, result.summary() | measures)
 

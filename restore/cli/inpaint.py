@@ -195,7 +195,7 @@ def _write(result: InpaintResult, goal: Goal, seal: Seal | None, options: dict[s
     if options["as_json"]:
         click.echo(json.dumps(result.summary(goal.path) | {"signed": seal is not None}))
         return
-    last = [p for p in result.passes if p.accepted][-1]
+    last = result.kept[-1]
     goal.say(
         f"{goal.path}: {len(result.passes)} pass{'es' * (len(result.passes) != 1)}, PAR {last.par_hole:.3f}, "
         f"quality {last.quality:.0f}, stopped by {result.stop}, {result.seconds:.1f} s"

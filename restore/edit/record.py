@@ -38,6 +38,11 @@ class EditRecord:
         """Where the mask came from, "mask and box" where from several."""
         return sources(self.parts)
 
+    @property
+    def kept(self) -> list[PassRecord]:
+        """The passes whose pixels were kept; the result has those of the last."""
+        return [record for record in self.passes if record.accepted]
+
     def summary(self, output: str | None = None) -> dict[str, Any]:
         """The object that `--json` prints."""
         told = self.presence

@@ -67,6 +67,11 @@ class EnhanceRecord:
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
     stages: list[tuple[str, NDArray[np.uint8]]] = field(default_factory=list, repr=False)
 
+    @property
+    def kept(self) -> list[EnhancePass]:
+        """The passes whose pixels were kept; the result has those of the last."""
+        return [record for record in self.passes if record.accepted]
+
     def summary(self, output: str | None = None) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from restore.errors import InputError, ModelUnavailableError
 from restore.hub.brought import near_id, told
 from restore.hub.headers import header
 from restore.hub.presets import Preset, load_preset, preset_named, presets, unknown
+from restore.images.files import sha256_of
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:@[\w./-]+)?$")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -198,19 +198,11 @@ def faults(path: Path) -> list[str]:
     files = [path] if path.is_file() else sorted(path.rglob("*.safetensors"))
     for file in files:
         blob = file.resolve().name
-        if SHA256.fullmatch(blob) and _sha256(file) != blob:
+        if SHA256.fullmatch(blob) and sha256_of(file) != blob:
             found.append(f"{file.name}: another sha256 than the hub's")
         elif file.suffix == ".safetensors" and not header(file):
             found.append(f"{file.relative_to(path) if file != path else file}: cut short or no safetensors file")
     return found if files else [f"no safetensors in {path}"]
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -55,9 +55,9 @@ class Signer:
 
     def __post_init__(self) -> None:
         _library()
-        if b"-----BEGIN CERTIFICATE-----" not in _read(self.cert):
+        if b"-----BEGIN CERTIFICATE-----" not in content_of(self.cert):
             raise InputError(f"{self.cert}: expected a PEM file of certificates, got something else")
-        object.__setattr__(self, "algorithm", _algorithm(_read(self.key), str(self.key)))
+        object.__setattr__(self, "algorithm", _algorithm(content_of(self.key), str(self.key)))
         self._signer().close()
 
     def check(self, kind: str, photo: AnyPhoto) -> None:
@@ -95,7 +95,7 @@ class Signer:
         kind = c2pa.C2paSigningAlg[self.algorithm]
         try:
             tsa = None if self.tsa is None else self.tsa.encode()
-            return c2pa.Signer.from_info(c2pa.C2paSignerInfo(kind, _read(self.cert), _read(self.key), tsa))
+            return c2pa.Signer.from_info(c2pa.C2paSignerInfo(kind, content_of(self.cert), content_of(self.key), tsa))
         except c2pa.C2paError as error:
             raise InputError(f"expected a key and certificates to sign with, got: {reason(error)}") from None
 
@@ -173,7 +173,7 @@ def _parent(original: AnyPhoto, source: Any) -> tuple[bytes, str, str]:
     """(content, MIME type, name) of what was edited: its file, or, where it came as pixels, a file of these."""
     kind = original.meta.format
     if isinstance(source, (str, os.PathLike)) and kind in TYPES and Path(source).is_file():
-        return _read(source), TYPES[kind], "the picture before"
+        return content_of(source), TYPES[kind], "the picture before"
     assert isinstance(original, Photo)
     content = encoded(replace(original, meta=Metadata()), "TIFF", "the picture before")
     return content, TYPES["TIFF"], "the picture before, given as pixels"
@@ -201,8 +201,9 @@ def _library() -> ModuleType:
     return c2pa
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def content_of(path: str | os.PathLike[str]) -> bytes:
+    """A file's bytes. Raises InputError."""
     try:
         return Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a file that can be read, got: {reason(error)}") from None

@@ -7,8 +7,8 @@ depends on the time or the machine: the same input and seed give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from restore.edit.area import Mask
 from restore.edit.record import EditRecord
 from restore.enhancement.record import EnhanceRecord
 from restore.hub.cache import Located
+from restore.images.files import sha256_of
 from restore.images.geometry import mask_box
 from restore.images.huge import AnyPhoto, HugePhoto
 from restore.images.xmp import Mark
 from restore.settings import EMBEDDED
-from restore.weights.store import manifest
+from restore.weights.store import digest
 
 COMPOSITE, ENHANCED = "compositeWithTrainedAlgorithmicMedia", "algorithmicallyEnhanced"
 # Tasks that show what was not measured: details, colours, parts.
@@ -68,17 +69,18 @@ def _region(mask: Mask) -> str:
 def _weights(model: str, painter: Located | None) -> str:
     """Which weights: sha256 over those of the shipped ones, the commit of a repository, the sha256 of a file."""
     if model in EMBEDDED:
-        known = "".join(f"{name} {entry['sha256']}\n" for name, entry in sorted(manifest().items()))
-        return f"weights sha256:{hashlib.sha256(known.encode()).hexdigest()[:16]}"
+        return f"weights sha256:{digest()}"
     path = painter.path if painter is not None else Path(model)
     if path.is_file():
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return f"weights sha256:{digest.hexdigest()[:16]}"
+        return f"weights sha256:{_digest_of(path, path.stat().st_size, path.stat().st_mtime_ns)}"
     parts = path.parts
     return f"weights commit:{parts[parts.index('snapshots') + 1][:16]}" if "snapshots" in parts[:-1] else ""
+
+
+@cache
+def _digest_of(path: Path, size: int, changed: int) -> str:
+    """Of a file as large as this and last changed then: read once, however many pictures it edits."""
+    return sha256_of(path)[:16]
 
 
 def _changed(before: AnyPhoto, after: AnyPhoto) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from typing import Any
 
 from restore.errors import InputError
 from restore.images.decode import packet_of
 from restore.images.files import reason
 from restore.images.xmp import history_of, source_type_of
-from restore.provenance.credentials import credentials_of
+from restore.provenance.credentials import content_of, credentials_of
 
 
 def told(path: str | os.PathLike[str], anchors: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -19,7 +18,7 @@ def told(path: str | os.PathLike[str], anchors: str | os.PathLike[str] | None = 
 
     anchors: PEM file of certificates whose word is trusted. Raises InputError where that or the picture cannot be read.
     """
-    content, trusted = _content(path), b"" if anchors is None else _content(anchors)
+    content, trusted = content_of(path), b"" if anchors is None else content_of(anchors)
     if anchors is not None and b"-----BEGIN CERTIFICATE-----" not in trusted:
         raise InputError(f"{anchors}: expected a PEM file of certificates, got something else")
     packet, kind = packet_of(io.BytesIO(content), str(path))
@@ -34,10 +33,3 @@ def told(path: str | os.PathLike[str], anchors: str | os.PathLike[str] | None = 
             raise
         return {"file": str(path), "xmp": xmp, "credentials": None, "not_looked_for": str(error)}
     return {"file": str(path), "xmp": xmp, "credentials": credentials}
-
-
-def _content(path: str | os.PathLike[str]) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a file that can be read, got: {reason(error)}") from None

@@ -86,7 +86,7 @@ def _title(like: Any) -> str:
 
 def _verdict(result: EditRecord) -> str:
     """Why the loop stopped, as a sentence."""
-    kept, tried = _kept(result.passes), [p for p in result.passes if p.index > 0]
+    kept, tried = result.kept, [p for p in result.passes if p.index > 0]
     if not kept or not result.mask.any():
         return "No artifacts were found, so nothing was repainted."
     left, limit = percent(kept[-1].par_hole), f"the limit of {percent(result.settings.par)}"
@@ -108,7 +108,7 @@ def _facts(result: EditRecord) -> dict[str, str]:
         "Mask": f"{percent(float(result.mask.mean()))} of the photo",
         "Time": f"{result.seconds:.1f} s",
     }
-    kept = _kept(result.passes)
+    kept = result.kept
     if kept and result.mask.any():
         par = _change(percent(kept[0].par_hole), percent(kept[-1].par_hole))
         quality = _change(f"{kept[0].quality:.0f}", f"{kept[-1].quality:.0f}")
@@ -234,11 +234,6 @@ def _maps(result: EditRecord, shown: Sequence[int]) -> list[list[dict[str, str]]
 
 def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _kept(passes: Sequence[PassRecord]) -> list[PassRecord]:
-    """The passes whose pixels were kept; the result has those of the last."""
-    return [p for p in passes if p.accepted]
 
 
 def _version(package: str) -> str:

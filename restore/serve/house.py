@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from starlette.requests import Request
 
 from restore.errors import InputError
+from restore.images.files import fcntl
 from restore.serve import asks
 from restore.serve.case import Case
 from restore.serve.errors import CLIENT_CLOSED, ApiError
@@ -21,11 +22,6 @@ from restore.serve.metrics import Metrics
 from restore.serve.options import ServeOptions
 from restore.serve.upload import Sent, read_body, store
 from restore.serve.workshop import Errand, Workshop
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from restore.edit.choose import Models

@@ -153,7 +153,7 @@ def _edited(result: InpaintResult, case: Case, k: int) -> Result:
             "mask": pictures.write_mask(result.mask, folder, f"mask-{k}"),
             "artifacts": pictures.write_overlay(result.outcome.areas, result.photo.size, folder, f"artifacts-{k}"),
         }
-    last = [record for record in result.passes if record.accepted][-1]
+    last = result.kept[-1]
     told: Result = {"par_hole": last.par_hole, "par_image": last.par_image, "quality": last.quality}
     if result.presence is not None:
         told["sentence"] = result.presence.sentence

@@ -44,6 +44,12 @@ def manifest() -> dict[str, dict[str, Any]]:
     return models
 
 
+def digest() -> str:
+    """16 hex digits for all shipped weights together: sha256 over their names and digests."""
+    known = "".join(f"{name} {entry['sha256']}\n" for name, entry in sorted(manifest().items()))
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
+
+
 @cache
 def verified(name: str) -> Path:
     """Path of a shipped weight file whose checksum matches the manifest.
