@@ -94,6 +94,16 @@ def test_jpeg_quality_is_found_in_pixels(scene, quality):
     assert found[0].origin == (0, 0)
 
 
+@pytest.mark.parametrize("quality", [6, 10, 20, 60])
+def test_halved_chroma_is_not_taken_for_whole_where_coarse_tables_left_little(scene, quality):
+    blobs = np.add.outer(np.sin(np.arange(160) / 23), np.cos(np.arange(200) / 31))
+    soft = scene.copy()
+    soft[..., 0] = (soft[..., 0] * 0.6 + 40 * (blobs + 1.5)).clip(0, 255)
+    decoded = np.asarray(Image.open(io.BytesIO(compressed(noisy(soft, 8), quality))))  # Pillow halves chroma
+    jpeg, _ = found_compression(decoded)
+    assert (jpeg.halved, jpeg.origin) == (True, (0, 0))
+
+
 @pytest.mark.parametrize("subsampling", [0, 2])
 @pytest.mark.parametrize("corner", [(3, 5), (8, 0), (13, 9)])
 def test_the_blocks_of_a_cropped_jpeg_are_found(scene, subsampling, corner):
