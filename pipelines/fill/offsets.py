@@ -20,7 +20,7 @@ MIDDLE = (PATCH - 1) / 2  # of a patch, from its first pixel
 DIMENSIONS = 16  # kept of a patch's 192 numbers (PCA)
 BARRED = 1 / 15  # offsets shorter than this share of the long side are trivial matches
 STRIDE = 2  # of the hole pixels and sources compared by their features
-BLOCK = 256  # queries matched at a time
+BLOCK = 64  # queries matched at a time: their distances to all patches stay in the processor's cache
 BESIDE = 12  # pixels from the hole within which patches look for turned ones like them
 
 Array = NDArray[np.float32]

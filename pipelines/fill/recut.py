@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.pipelines.fill.expansion import UNITS, cheapest
+from restore.pipelines.fill.expansion import UNITS
+from restore.pipelines.fill.minimum_cut import cheapest
 from restore.pipelines.fill.transforms import Transforms
 
 RING = 2  # pixels around a region on which its moves are compared
@@ -173,9 +174,8 @@ def _expand(level: Level, y: Int, x: Int, taking: Int) -> None:
             pairs.append((at[both], other[both], np.maximum(v01 + v10 - v00, 0) / 2))
     nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     first, second, step = (np.concatenate(v) for v in zip(nothing, *pairs, strict=True))
-    link = np.rint(step * UNITS)
-    live = link > 0
-    taken = cheapest(np.rint(cost * UNITS), first[live], second[live], link[live], np.ones(n, np.bool_))
+    link = np.rint(step * UNITS).astype(np.int64)
+    taken = cheapest(np.rint(cost * UNITS).astype(np.int64), first, second, link, np.ones(n, np.bool_))
     label[y[taken], x[taken]] = taking[taken]
 
 

@@ -61,7 +61,7 @@ class Labels:
     moves: where label k takes its pixels from; colour, blurred (k, n, 3): source colours, plain and
     blurred; allowed (k, n): the source is known, inside and not barred; source (k, n): its flat
     index; edge (k, n): colour step against the known neighbours; far (k, n): squared distance of the source's
-    features to the expected ones, 0 when none are expected.
+    features to the expected ones where it is allowed, 0 when none are expected.
     """
 
     moves: Transforms
@@ -224,9 +224,10 @@ def _gather(
     far = np.zeros(source.shape, np.float32)
     if expected is not None:
         offered, wanted = expected.offered.reshape(h * w, -1), expected.wanted[mask]
-        for k, places in enumerate(source):
-            difference = offered[places] - wanted
-            far[k] = np.einsum("nc,nc->n", difference, difference)
+        for k, may in enumerate(allowed):
+            difference = offered[source[k, may]]
+            difference -= wanted[may]
+            far[k, may] = np.einsum("nc,nc->n", difference, difference)
     return Labels(moves, mask, colours, blurred.reshape(-1, 3)[source], allowed, source, edge, far)
 
 

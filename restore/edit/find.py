@@ -204,7 +204,7 @@ class RegionFinder:
             )
             size = columns.stop - columns.start, rows.stop - rows.start
             crop = reduced(pixels[around.slices], size[::-1])
-            looks = self.grounder.look(crop, share=max(size) / max(h, w))
+            looks = self.grounder.look(crop, roughly=True, share=max(size) / max(h, w))
             alive = self.grounder.find_in(looks, (), True, closely=False)
             alive += self.grounder.find_in(looks, Vocabulary.load().lookup("animal").classes, False, closely=False)
             for instance in alive:

