@@ -47,6 +47,7 @@ class Task(nn.Module):
 
     net: nn.Module
     critic: nn.Module | None  # trained and checkpointed beside net, neither averaged nor exported
+    step = 0  # of the run, set before each `forward`
     slow: ClassVar[dict[str, float]] = {}  # prefix of parameter names in net → share of the learning rate
 
     def __init__(self) -> None:
@@ -250,6 +251,7 @@ class Trainer:
             group["lr"] = rate * factor
         seed = np.random.SeedSequence([self.recipe["seed"], self.step, self.accelerator.process_index])
         torch.manual_seed(int(seed.generate_state(1)[0]))
+        self.task.step = self.step
         losses = self.wrapped(send_to_device(batch, self.accelerator.device, non_blocking=True))
         self.optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(losses["loss"])

@@ -73,14 +73,18 @@ class ExpectationNet(nn.Module):
 
     def forward(self, drafted: Tensor, mask: Tensor, error: Tensor) -> Expected:
         *own, scene = self.features(drafted, (*TAPS, SCENE))
+        return self.expect(own, scene, mask, error)
+
+    def expect(self, own: list[Tensor], scene: Tensor, mask: Tensor, error: Tensor) -> Expected:
+        """The same from the drafted photo's unit features at TAPS and at SCENE."""
         f4, f8, f16 = own
         known = torch.cat([mask, error * mask], 1)
         k4, k8, k16 = (F.avg_pool2d(known, mask.shape[-1] // f.shape[-1]) for f in own)
         scene = F.interpolate(scene, size=f16.shape[-2:], mode="bilinear", align_corners=False)
         cells = [f16, scene, F.avg_pool2d(f8, 2), F.avg_pool2d(f4, 4), k16, F.max_pool2d(mask, 16)]
         x16 = self.trunk(self.embed(torch.cat(cells, 1)))
-        x8 = self.mix8(torch.cat([_up(x16), f8, k8], 1))
-        x4 = self.mix4(torch.cat([_up(x8), f4, k4], 1))
+        x8 = self.mix8(_beside(_up(x16), f8, k8))
+        x4 = self.mix4(_beside(_up(x8), f4, k4))
         expected, errors = [], []
         for f, x, out in zip(own, (x4, x8, x16), self.outs, strict=True):
             change, off = out(F.relu(x)).split((f.shape[1], 1), 1)
@@ -101,3 +105,10 @@ def _zero(layer: nn.Module) -> None:
 
 def _up(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _beside(x: Tensor, *others: Tensor) -> Tensor:
+    """Concatenated channels, in x's precision and memory format."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    form = torch.channels_last if last else torch.contiguous_format
+    return torch.cat([x, *(other.to(x.dtype).contiguous(memory_format=form) for other in others)], 1)

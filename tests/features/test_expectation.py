@@ -124,3 +124,19 @@ def test_attention_sees_where_cells_are_to_each_other_not_where_they_are():
 def test_a_trunk_changes_nothing_before_it_is_trained():
     x = torch.randn(1, 32, 3, 5)
     assert torch.equal(Trunk(32, 2)(x), x)
+
+
+def test_a_trunk_in_bfloat16_is_the_one_in_float32_rounded():
+    torch.manual_seed(0)
+    trunk = Trunk(64, 1)
+    torch.nn.init.normal_(trunk.blocks[0].out.weight, std=0.2)
+    x = torch.randn(2, 64, 6, 5, requires_grad=True)
+    along = torch.randn(2, 64, 6, 5)
+    answers = {}
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y = trunk(x)
+        slope, *weights = torch.autograd.grad(y, (x, trunk.blocks[0].qkv.weight, trunk.blocks[0].norm1.weight), along)
+        answers[enabled] = (y.detach() - x.detach(), slope - along, *weights)
+    for exact, rounded in zip(answers[False], answers[True], strict=True):
+        assert (exact - rounded).norm() < 0.03 * exact.norm()
