@@ -171,7 +171,7 @@ class HubPainter:
 
         def call() -> Any:
             generator.set_state(state)  # a call that is run again must see the same noise
-            with _seeded(generator, self.memory.device):
+            with seeded(generator, self.memory.device):
                 return self.pipe(**given, generator=generator)
 
         try:
@@ -209,7 +209,7 @@ def _without_hole(image: Image, mask: Mask) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def _seeded(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+def seeded(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """torch's own generators seeded for a while: some classes draw from these whatever generator they are given."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(generator.initial_seed())

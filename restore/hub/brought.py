@@ -52,6 +52,8 @@ def of_safetensors(file: Path) -> str:
         return "" if isinstance(single, Single) else single
     if any(key.startswith(("control_model.", "controlnet_", "input_hint_block")) for key in keys):
         return "a ControlNet, which needs a base model; give a folder of a ControlNet inpainting pipeline"
+    if any(key.startswith("synthesis.first_stage.") for key in keys):
+        return "the weights of MAT without its network; make them one TorchScript file: docs/models.md, 'MAT'"
     if len(keys) <= 4 and any(key in ("emb_params", "clip_l", "clip_g") or key.startswith("<") for key in keys):
         return "a textual inversion, which is one word for a model; it is not used"
     if any(key.startswith(("double_blocks.", "model.double_blocks", "joint_blocks.")) for key in keys):

@@ -51,6 +51,7 @@ BROUGHT = {
     "flux": (lambda f: tensors(f / "flux.safetensors", "double_blocks.0.img_attn.qkv.weight"), "transformer"),
     "controlnet": (lambda f: tensors(f / "c.safetensors", "control_model.zero_convs.0.0.weight"), "ControlNet"),
     "inversion": (lambda f: tensors(f / "word.safetensors", "emb_params"), "textual inversion"),
+    "mat": (lambda f: tensors(f / "MAT.safetensors", "synthesis.first_stage.conv_first.weight"), "TorchScript"),
     "part": (lambda f: tensors(f / "unet.safetensors", "conv_in.weight"), "one component"),
     "cut": (lambda f: written(f / "cut.safetensors", "short"), "cut short"),
     "gguf": (lambda f: written(f / "flux-Q4.gguf", "GGUF"), "GGUF"),

@@ -47,6 +47,65 @@ class Migan(nn.Module):
         return x[:, 1:] * (1 - hole) + slope * hole
 
 
+class Mat(nn.Module):
+    """MAT's signature: keeps what is known (1 in the mask), fills with what the style vector says."""
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        assert z.shape == (1, 512)
+        assert c.shape == (1, 0)
+        slope = torch.linspace(-0.1, 0.1, image.shape[3])
+        return image * mask + (torch.tanh(z[:, :3, None, None]) * 0.8 + slope) * (1 - mask)
+
+
+class ToldMat(nn.Module):
+    """The same as its program is called: with truncation and noise mode, and what was made first behind the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Mat()
+
+    def forward(
+        self, images_in: torch.Tensor, masks_in: torch.Tensor, z: torch.Tensor, c: torch.Tensor, truncation_psi: float,
+        noise_mode: str, skip_w_avg_update: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        assert truncation_psi == 1
+        assert noise_mode == "const"
+        assert not skip_w_avg_update
+        return self.net(images_in, masks_in, z, c), images_in
+
+
+class RandomMat(nn.Module):
+    """Three tensors, and noise of its own, from whatever generator torch has."""
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return image * mask + (torch.rand_like(image) - 0.5) * (1 - mask) + 0 * z.sum()
+
+
+class Listed(nn.Module):
+    def forward(self, image: torch.Tensor, mask: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+        return image * (1 - mask)
+
+
+class Bytes(nn.Module):
+    """MI-GAN's pipeline: bytes, and 0 in the mask is what it fills, with grey that darkens to the left."""
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        known = mask.float() / 255
+        slope = torch.linspace(100, 140, image.shape[3])
+        return (image.float() * known + slope * (1 - known)).clamp(0, 255).to(torch.uint8)
+
+
+class Half(nn.Module):
+    """LaMa's form with weights in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blur = nn.Conv2d(3, 3, 9, padding=4, padding_mode="reflect").half()
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return image * (1 - mask) + torch.sigmoid(self.blur(image)) * mask
+
+
 class Segment(nn.Module):
     """Calls bright pixels artifacts (integers, two logits or one), or all pixels, or nothing."""
 
@@ -108,10 +167,11 @@ def exported(path: Path, size: int | None, kind: int = FLOAT) -> Path:
     return path
 
 
-def painted(painter: FilePainter, side: int = 40) -> Any:
+def painted(painter: FilePainter, side: int = 40, seed: int = 0) -> Any:
     image, mask = make_scene(side, side), np.zeros((side, side), bool)
     mask[10:20, 12:30] = True
-    out = painter(image, mask, "", "", generator=torch.Generator(), num_inference_steps=1)
+    generator = torch.Generator().manual_seed(seed)
+    out = painter(image, mask, "", "", generator=generator, num_inference_steps=1)
     assert np.abs(out - image / 255)[~mask].max() < 1e-6
     return out[mask], image[mask] / 255
 
@@ -145,8 +205,41 @@ def test_a_pipeline_of_bytes_hears_what_is_kept(tmp_path):
         painted(painter)
     image, mask = make_scene(40, 40), np.zeros((1, 1, 40, 40), np.float32)
     mask[..., 10:20, 12:30] = 1
-    out = painter.net(image.transpose(2, 0, 1)[None].astype(np.float32) / 255, mask)
-    assert np.array_equal(np.rint(out[0] * 255).transpose(1, 2, 0), image * (mask[0, 0] == 0)[..., None])
+    pixels = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+    out = painter.net(pixels, torch.from_numpy(mask), torch.Generator())[0].numpy()
+    assert np.array_equal(np.rint(out * 255).transpose(1, 2, 0), image * (mask[0, 0] == 0)[..., None])
+
+
+def test_a_pipeline_of_bytes_as_torchscript_is_told_by_its_answer(tmp_path):
+    painter = FilePainter(scripted(Bytes(), tmp_path / "bytes.pt"), CPU)
+    for _ in range(2):  # found out, then known
+        assert np.allclose(painted(painter)[0], 121 / 255, atol=11 / 255)
+
+
+@pytest.mark.parametrize("kind", [Mat, ToldMat, RandomMat])
+def test_mat_is_told_by_its_inputs_and_follows_the_seed(tmp_path, kind):
+    painter = FilePainter(scripted(kind(), tmp_path / "any.pt"), CPU)
+    assert (painter.size, painter.square, painter.shape_for((90, 120))) == (512, True, (512, 512))
+    one, again, other = (painted(painter, seed=seed)[0] for seed in (1, 1, 2))
+    assert np.array_equal(one, again)
+    assert np.abs(one - other).max() > 0.01
+    if kind is not RandomMat:
+        style = np.tanh(torch.randn(1, 512, generator=torch.Generator().manual_seed(1))[0, :3].numpy())
+        assert np.allclose(one, style * 0.4 + 0.5, atol=0.06)
+
+
+def test_the_engine_makes_candidates_of_mat_from_their_seeds(tmp_path):
+    photo, mask = make_scene(97, 131), np.zeros((97, 131), bool)
+    mask[30:61, 40:75] = True
+    engine = Engine(str(scripted(Mat(), tmp_path / "mat.pt")))
+    first, again, other = (engine.inpaint(photo, mask=mask, passes=1, candidates=1, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.image, again.image)
+    assert not np.array_equal(first.image, other.image)
+    assert np.array_equal(first.image[~mask], photo[~mask])
+
+
+def test_weights_in_half_precision_run_on_any_machine(tmp_path):
+    assert np.isfinite(painted(FilePainter(scripted(Half(), tmp_path / "half.pt"), CPU))[0]).all()
 
 
 def test_files_of_another_kind_are_refused(tmp_path):
@@ -156,6 +249,8 @@ def test_files_of_another_kind_are_refused(tmp_path):
         with pytest.raises(ModelUnavailableError, match="TorchScript or ONNX") as caught:
             painted(FilePainter(tmp_path / name, CPU))
         assert "\n" not in str(caught.value)
+    with pytest.raises(ModelUnavailableError, match="also takes sizes"):
+        FilePainter(scripted(Listed(), tmp_path / "listed.pt"), CPU)
     (tmp_path / "bad.onnx").write_bytes(b"no")
     with pytest.raises(ModelUnavailableError, match="TorchScript or ONNX"):
         FilePainter(tmp_path / "bad.onnx", CPU)
