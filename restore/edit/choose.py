@@ -67,6 +67,7 @@ def shown(model: str) -> dict[str, Any]:
     rows: dict[str, Any] = {"name": preset.name, "licence": preset.licence, "place": str(path)}
     if located.network:
         return rows | {"does": "fills the mask; hears nothing but the photo", "size": preset.size or "any"}
+    from restore.hub.headers import read_json
     from restore.pipelines.hub.folder import stored_dtype
     from restore.pipelines.hub.opening import plan_for
 
@@ -79,6 +80,8 @@ def shown(model: str) -> dict[str, Any]:
         rows["guidance"] = f"{able.guidance}{scale}, {'classifier-free' if able.real else 'distilled'}"
     if able.strength is not None:
         rows["strength"] = preset.strength
+    if predicts := read_json(plan.folder / "scheduler" / "scheduler_config.json").get("prediction_type"):
+        rows["predicts"] = predicts
     stops = "between steps" if able.callback else "between fills only"
     rows |= {"steps": preset.steps or "its own", "size": preset.size or able.size, "multiple": able.multiple}
     return rows | {"stored in": stored_dtype(path) or "unknown", "can stop": stops}

@@ -12,16 +12,26 @@ LONGEST = 1 << 27  # bytes of a safetensors header
 
 def header(file: Path) -> dict[str, Any]:
     """The header of a safetensors file: name of a tensor → its dtype, shape and place; empty if it is none."""
+    return _read(file)[0]
+
+
+def metadata(file: Path) -> dict[str, str]:
+    """What a safetensors file's maker wrote into it; empty if that is nothing."""
+    return _read(file)[1]
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
             found = json.loads(stream.read(length)) if length < LONGEST else {}
             end = stream.seek(0, 2)
-        tensors = {key: value for key, value in found.items() if key != "__metadata__"}
-        whole = bool(tensors) and end == 8 + length + max(int(t["data_offsets"][1]) for t in tensors.values())
+        said = found.pop("__metadata__", None) or {}
+        whole = bool(found) and end == 8 + length + max(int(t["data_offsets"][1]) for t in found.values())
+        told = {str(key): str(value) for key, value in said.items()}
     except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return {}
-    return tensors if whole else {}
+        return {}, {}
+    return (found, told) if whole else ({}, {})
 
 
 def read_json(path: Path) -> dict[str, Any]:

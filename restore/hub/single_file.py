@@ -6,6 +6,7 @@ The numbers are those of the published models' configs; the vocabulary is CLIP's
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import Mapping
@@ -13,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restore.hub.headers import header
+from restore.hub.headers import header, metadata
 
 NET = "model.diffusion_model."
 STEM = f"{NET}input_blocks.0.0.weight"
+LAST_NORM = f"{NET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+SPREAD = 0.09  # standard deviation of these biases, from which a Stable Diffusion 2 predicts v
+V = "v_prediction"
 MERGES = Path(__file__).with_name("clip_merges.txt.gz")
 STEPS = {
     "_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
@@ -53,7 +57,10 @@ H_CLIP = CLIP | {
     "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
     "hidden_act": "gelu", "projection_dim": 512,
 }  # fmt: skip
-H_UNET = UNET | {"attention_head_dim": [5, 10, 20, 20], "cross_attention_dim": 1024, "use_linear_projection": True}
+H_UNET = UNET | {
+    "attention_head_dim": [5, 10, 20, 20], "cross_attention_dim": 1024, "use_linear_projection": True,
+    "upcast_attention": True,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,33 +80,73 @@ def recognised(file: Path) -> Single | str | None:
     channels = found[STEM]["shape"][1]
     if channels not in (4, 8, 9):
         return f"a Stable Diffusion whose network takes {channels} channels, which neither fills nor edits"
+    if f"{NET}label_emb.0.0.weight" in found and "cond_stage_model.model.ln_final.weight" in found:
+        return "a Stable unCLIP, which is shown a picture of what to paint; take another model"
     if "conditioner.embedders.1.model.ln_final.weight" in found:
-        return _xl(channels, v_prediction="v_pred" in found)
+        return _xl(channels, predicted(file) or "epsilon", zero_snr="ztsnr" in found)
     if "conditioner.embedders.0.model.ln_final.weight" in found:
         return "the refiner of SDXL, which only sharpens; take its base model"
     name = {8: "InstructPix2Pix"}.get(channels, "Inpaint")
-    unet = {"in_channels": channels}
+    unet, kind = {"in_channels": channels}, predicted(file)
     if "cond_stage_model.model.ln_final.weight" in found:
-        if channels != 9:
-            return "Stable Diffusion 2, whose file does not say what it predicts; take a folder or the inpainting one"
-        parts = {"unet": H_UNET | unet, "text_encoder": H_CLIP}
-        return _single("SD 2", f"StableDiffusion{name}Pipeline", parts)
+        kind = kind or ("epsilon" if channels == 9 else _by_weights(file))
+        if not kind:
+            return (
+                "Stable Diffusion 2, whose file does not say what it predicts; put its configuration beside it, as "
+                f"{file.with_suffix('.yaml').name}, or take a folder"
+            )
+        size = 96 if kind == V else 64  # the 768 pixels that v-prediction came with
+        parts = {"unet": H_UNET | unet | {"sample_size": size}, "text_encoder": H_CLIP}
+        return _single("SD 2", f"StableDiffusion{name}Pipeline", parts, kind)
     parts = {"unet": UNET | unet, "text_encoder": CLIP}
-    return _single("SD 1.5", f"StableDiffusion{name}Pipeline", parts)
+    return _single("SD 1.5", f"StableDiffusion{name}Pipeline", parts, kind or "epsilon")
 
 
-def _xl(channels: int, *, v_prediction: bool) -> Single:
+def predicted(file: Path) -> str:
+    """What a file says its network predicts, "epsilon" or "v_prediction"; "" where it does not.
+
+    By the configuration of the first implementation beside it (the same name, .yaml), by the mark that some hold as a
+    tensor, or by its metadata (ModelSpec 1.0; ComfyUI calls one key otherwise).
+    """
+    import yaml
+
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        said = yaml.safe_load(file.with_suffix(".yaml").read_text(encoding="utf-8"))["model"]["params"]
+        return V if said.get("parameterization") == "v" else "epsilon"
+    if "v_pred" in header(file):
+        return V
+    told = metadata(file)
+    kind = told.get("modelspec.prediction_type") or told.get("modelspec.predict_key")
+    by_name = {"stable-diffusion-v2-768-v": "v", "stable-diffusion-v2-512": "epsilon"}
+    kind = kind or by_name.get(told.get("modelspec.architecture", ""), "")
+    return {"v": V, V: V, "epsilon": "epsilon"}.get(kind, "")
+
+
+def _by_weights(file: Path) -> str:
+    """What a Stable Diffusion 2 of four channels predicts, by the rule of ComfyUI (supported_models.py, SD20): the
+    biases of the last transformer's first norm spread more in those that predict v. "" where they are not there."""
+    if LAST_NORM not in header(file):
+        return ""
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as tensors:
+        spread = float(tensors.get_tensor(LAST_NORM).float().std(unbiased=False))
+    return V if spread > SPREAD else "epsilon"
+
+
+def _xl(channels: int, kind: str, *, zero_snr: bool) -> Single:
     name = {8: "InstructPix2Pix"}.get(channels, "Inpaint")
-    steps = STEPS | ({"prediction_type": "v_prediction", "rescale_betas_zero_snr": True} if v_prediction else {})
+    steps = STEPS | ({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if zero_snr else {})
     parts = {
         "unet": XL_UNET | {"in_channels": channels}, "text_encoder": CLIP, "text_encoder_2": BIG_CLIP,
         "vae": CODER | {"sample_size": 1024, "scaling_factor": 0.13025, "force_upcast": True}, "scheduler": steps,
     }  # fmt: skip
-    return _single("SDXL", f"StableDiffusionXL{name}Pipeline", parts)
+    return _single("SDXL", f"StableDiffusionXL{name}Pipeline", parts, kind)
 
 
-def _single(kind: str, pipeline: str, parts: Mapping[str, Mapping[str, Any]]) -> Single:
-    return Single(kind, pipeline, {"vae": CODER, "scheduler": STEPS, **parts})
+def _single(kind: str, pipeline: str, parts: Mapping[str, Mapping[str, Any]], predicts: str) -> Single:
+    steps = {**parts.get("scheduler", STEPS), "prediction_type": predicts}
+    return Single(kind, pipeline, {"vae": CODER, **parts, "scheduler": steps})
 
 
 def write_configs(single: Single, folder: Path) -> Path:
@@ -113,7 +160,7 @@ def write_configs(single: Single, folder: Path) -> Path:
         if part.startswith("text_encoder"):
             words = part.replace("text_encoder", "tokenizer")
             index[words] = ["transformers", "CLIPTokenizer"]
-            pad = "!" if part == "text_encoder_2" else "<|endoftext|>"
+            pad = "!" if part == "text_encoder_2" or single.kind == "SD 2" else "<|endoftext|>"  # OpenCLIP's is 0
             _write_vocabulary(folder / words, pad, int(config["max_position_embeddings"]))
     index |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
     _write(folder / "model_index.json", index)

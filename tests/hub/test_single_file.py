@@ -25,6 +25,8 @@ from restore.pipelines.hub.opening import load, plan_for
 
 RESNET = {here: there for there, here in RES.items()}
 ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+OPEN_CLIP = {"attn.out_proj": "self_attn.out_proj", "ln_1": "layer_norm1", "ln_2": "layer_norm2",
+             "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}  # fmt: skip
 OURS: dict[str, dict[str, torch.Tensor]] = {}
 
 
@@ -87,6 +89,22 @@ def text_names(reader: Any) -> dict[str, torch.Tensor]:
     return {f"cond_stage_model.transformer.text_model.{key}": value for key, value in weights.items()}
 
 
+def open_clip_names(reader: Any) -> dict[str, torch.Tensor]:
+    """The weights of a text encoder under OpenCLIP's names."""
+    weights = {key.removeprefix("text_model."): value for key, value in reader.state_dict().items()}
+    out = {"positional_embedding": weights["embeddings.position_embedding.weight"],
+           "token_embedding.weight": weights["embeddings.token_embedding.weight"]}  # fmt: skip
+    for kind in ("weight", "bias"):
+        out[f"ln_final.{kind}"] = weights[f"final_layer_norm.{kind}"]
+        for i in range(reader.config.num_hidden_layers):
+            here, there = f"encoder.layers.{i}", f"transformer.resblocks.{i}"
+            joined = torch.cat([weights[f"{here}.self_attn.{part}_proj.{kind}"] for part in "qkv"])
+            out[f"{there}.attn.in_proj_{kind}"] = joined
+            for theirs, ours in OPEN_CLIP.items():
+                out[f"{there}.{theirs}.{kind}"] = weights[f"{here}.{ours}.{kind}"]
+    return {f"cond_stage_model.model.{key}": value for key, value in out.items()}
+
+
 def test_configs_have_the_published_numbers_of_parameters():
     import diffusers
     import transformers
@@ -124,13 +142,13 @@ def test_words_become_clips_numbers(tmp_path):
     assert len(words) == 49408
 
 
-def checkpoint(folder: Path, channels: int = 4, **more: torch.Tensor) -> Path:
+def checkpoint(folder: Path, channels: int = 4, told: dict[str, str] | None = None, **more: torch.Tensor) -> Path:
     """A tiny Stable Diffusion 1.5 in one file."""
     coder, net, reader = tiny_hub.vae(), tiny_hub.unet(channels), tiny_hub.clip_text(16)
     texts = text_names(reader)
     OURS["weights"] = {**unet_names(net), **vae_names(coder), **texts}
     file = folder / "tiny.safetensors"
-    save_file({key: value.contiguous() for key, value in (OURS["weights"] | more).items()}, file)
+    save_file({key: value.contiguous() for key, value in (OURS["weights"] | more).items()}, file, told)
     return file
 
 
@@ -176,6 +194,9 @@ def test_a_file_paints_what_its_folder_paints(tmp_path, monkeypatch):
     assert np.array_equal(*(np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("one", "two")))
 
 
+SD2 = {"cond_stage_model.model.ln_final.weight": torch.ones(2)}
+
+
 @pytest.mark.parametrize(
     ("channels", "more", "said"),
     [
@@ -184,8 +205,9 @@ def test_a_file_paints_what_its_folder_paints(tmp_path, monkeypatch):
         (5, {}, "takes 5 channels"),
         (4, {"conditioner.embedders.1.model.ln_final.weight": torch.ones(2)}, "StableDiffusionXLInpaintPipeline"),
         (4, {"conditioner.embedders.0.model.ln_final.weight": torch.ones(2)}, "refiner"),
-        (4, {"cond_stage_model.model.ln_final.weight": torch.ones(2)}, "what it predicts"),
-        (9, {"cond_stage_model.model.ln_final.weight": torch.ones(2)}, "StableDiffusionInpaintPipeline"),
+        (4, SD2, "tiny.yaml"),
+        (9, SD2, "StableDiffusionInpaintPipeline"),
+        (4, SD2 | {"model.diffusion_model.label_emb.0.0.weight": torch.ones(2)}, "unCLIP"),
     ],
 )
 def test_which_it_is_follows_from_its_tensors(tmp_path, channels, more, said):
@@ -196,3 +218,77 @@ def test_which_it_is_follows_from_its_tensors(tmp_path, channels, more, said):
         assert json.loads(result.stdout)["opened as"] == said
     else:
         assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
+
+
+SPREAD = torch.linspace(-1, 1, 320)  # its standard deviation is .58
+
+
+@pytest.mark.parametrize(
+    ("beside", "metadata", "more", "predicts"),
+    [
+        ("", {}, {single_file.LAST_NORM: 0.2 * SPREAD}, "v_prediction"),
+        ("", {}, {single_file.LAST_NORM: 0.1 * SPREAD}, "epsilon"),
+        ("", {"modelspec.prediction_type": "epsilon"}, {single_file.LAST_NORM: 0.2 * SPREAD}, "epsilon"),
+        ("", {"modelspec.predict_key": "v"}, {}, "v_prediction"),
+        ("", {"modelspec.architecture": "stable-diffusion-v2-768-v"}, {}, "v_prediction"),
+        ("model: {params: {parameterization: v}}", {"modelspec.prediction_type": "epsilon"}, {}, "v_prediction"),
+        ("model: {params: {linear_start: 0.00085}}", {}, {single_file.LAST_NORM: 0.2 * SPREAD}, "epsilon"),
+        ("model: [", {"modelspec.prediction_type": "v"}, {}, "v_prediction"),
+    ],
+)
+def test_what_stable_diffusion_2_predicts_is_told_by_its_file(tmp_path, beside, metadata, more, predicts):
+    file = checkpoint(tmp_path, 4, metadata, **SD2, **more)
+    if beside:
+        file.with_suffix(".yaml").write_text(beside)
+    found = recognised(file)
+    assert isinstance(found, Single)
+    assert found.configs["scheduler"]["prediction_type"] == predicts
+    assert found.configs["unet"]["sample_size"] == {"v_prediction": 96, "epsilon": 64}[predicts]
+    shown = json.loads(CliRunner().invoke(main, ["models", "show", str(file), "--json"]).stdout)
+    assert shown["predicts"] == predicts
+
+
+def test_only_a_model_trained_for_it_has_its_noise_rescaled_to_zero_signal(tmp_path):
+    xl = {"conditioner.embedders.1.model.ln_final.weight": torch.ones(2), "v_pred": torch.ones(0)}
+    for more, rescaled in ((xl, None), (xl | {"ztsnr": torch.ones(0)}, True)):
+        found = recognised(checkpoint(tmp_path, 4, **more))
+        assert isinstance(found, Single)
+        assert found.configs["scheduler"]["prediction_type"] == "v_prediction"
+        assert found.configs["scheduler"].get("rescale_betas_zero_snr") == rescaled
+
+
+@pytest.mark.parametrize("channels", [4, 9])
+def test_stable_diffusion_2_is_read_from_its_first_names(tmp_path, monkeypatch, channels):
+    """Weights, words filled up with OpenCLIP's 0, and the same picture as from the folder that they make."""
+    reader = tiny_hub.clip_text(16)
+    reader.resize_token_embeddings(49408)
+    options = {"use_linear_projection": True}
+    net = tiny_hub.unet(channels, **options)
+    weights = {**unet_names(net), **vae_names(tiny_hub.vae()), **open_clip_names(reader)}
+    file = tmp_path / "two.safetensors"
+    save_file({key: value.contiguous() for key, value in weights.items()}, file, {"modelspec.prediction_type": "v"})
+    single = recognised(file)
+    assert isinstance(single, Single)
+    assert single.kind == "SD 2"
+    text = reader.config.to_dict() | {"architectures": ["CLIPTextModel"], "max_position_embeddings": 24}
+    parts = {"unet": dict(net.config) | {"_class_name": "UNet2DConditionModel"}, "text_encoder": text,
+             "vae": dict(tiny_hub.vae().config) | {"_class_name": "AutoencoderKL"}}  # fmt: skip
+    small = replace(single, configs={**single.configs, **parts})
+    monkeypatch.setattr("restore.pipelines.hub.opening.recognised", lambda path: small)
+    pipe = load(plan_for(file), torch.float32)
+    assert pipe.scheduler.config.prediction_type == "v_prediction"
+    for part, made in (("unet", net), ("vae", tiny_hub.vae()), ("text_encoder", reader)):
+        loaded = getattr(pipe, part).state_dict()
+        for key, value in made.state_dict().items():
+            assert torch.equal(loaded[key], value), (part, key)
+    assert pipe.tokenizer("a cat", padding="max_length", max_length=6)["input_ids"] == [49406, 320, 2368, 49407, 0, 0]
+    if channels == 9:
+        return
+    Image.fromarray(make_scene(97, 131)).save(tmp_path / "photo.png")
+    command = ["inpaint", str(tmp_path / "photo.png"), "--box", "40,30,30,30", "--passes", "1", "--candidates", "1"]
+    pipe.save_pretrained(tmp_path / "folder")
+    for name, model in (("one", file), ("two", tmp_path / "folder")):
+        out = str(tmp_path / f"{name}.png")
+        done = CliRunner().invoke(main, [*command, "--model", str(model), "--steps", "2", "-o", out])
+        assert done.exit_code == 0, done.output
+    assert np.array_equal(*(np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("one", "two")))
