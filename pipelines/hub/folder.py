@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from restore.errors import ModelUnavailableError
-from restore.hub.brought import of_folder
+from restore.hub.brought import PICKLES, of_folder
 from restore.hub.headers import header, read_json
 
 Configs = Mapping[str, Mapping[str, Any]]
@@ -52,3 +52,29 @@ def stored_dtype(folder: Path) -> str:
         if counts:
             return DTYPES.get(counts.most_common(1)[0][0], "")
     return ""
+
+
+def weights_lacking(folder: Path) -> str:
+    """What keeps the weights of a pipeline's parts from being read, and what to do; "" where nothing does."""
+    for part in sorted(path.parent for path in folder.glob("*/config.json")):
+        files = sorted(part.glob("*.safetensors"))
+        pickles = sorted(file for file in part.iterdir() if file.suffix in PICKLES)
+        if pickles and not files:
+            name = pickles[0].with_suffix(".safetensors").name
+            safe = part / (name.removeprefix("pytorch_") if name.startswith("pytorch_model") else name)  # transformers'
+            return f"a pickle in {part.name}; first: restore models convert {pickles[0]} {safe}"
+        shards = {str(name) for index in part.glob("*.safetensors.index*.json") for name in _shards(index)}
+        absent = sorted(shards - {file.name for file in files})
+        if absent:
+            return f"none of {part.name}/{absent[0]}, which its index names; fetch it again"
+        cut = [file.name for file in files if not header(file)]
+        if cut:
+            return f"{part.name}/{cut[0]}, which is cut short; fetch it again"
+        if files and not shards and any("-of-" in file.name for file in files):
+            return f"parts of weights in {part.name} without their index, a .safetensors.index.json; fetch it again"
+    return ""
+
+
+def _shards(index: Path) -> list[Any]:
+    names = read_json(index).get("weight_map")
+    return list(names.values()) if isinstance(names, dict) else []

@@ -15,7 +15,7 @@ from restore.errors import ModelUnavailableError, one_line
 from restore.hub.cache import quiet
 from restore.hub.single_file import Single, recognised, write_configs
 from restore.pipelines.hub.capabilities import Capabilities, capabilities_of
-from restore.pipelines.hub.folder import Configs, configs_in, index_of, parts_in
+from restore.pipelines.hub.folder import Configs, configs_in, index_of, parts_in, weights_lacking
 from restore.pipelines.hub.relatives import class_for, pipeline_class
 
 KANDINSKY = {"KandinskyV22InpaintPipeline": "KandinskyV22InpaintCombinedPipeline"}  # decoders whose prior lies apart
@@ -93,6 +93,9 @@ def open_pipeline(folder: Path, name: str = "", dtype: torch.dtype = torch.float
 
 def load(plan: Plan, dtype: torch.dtype, also: Sequence[Path] = ()) -> Any:
     """The pipeline of a plan with its weights. Raises ModelUnavailableError."""
+    for folder in () if plan.file is not None else (plan.folder, *also):
+        if lacking := weights_lacking(folder):
+            raise ModelUnavailableError(f"expected safetensors of every part in {folder}, got {lacking}")
     with quiet("diffusers", "transformers"):
         try:
             if plan.kind.__name__ in KANDINSKY.values() and also:
