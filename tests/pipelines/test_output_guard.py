@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import make_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from restore.cli import main
 from restore.edit.area import Area, areas_of
 from restore.edit.fillers import Order
 from restore.edit.hub_filler import PainterFiller
@@ -140,6 +144,48 @@ def test_whatever_others_raise_is_one_line(error):
         draw(BadPipe(error))
     assert "\n" not in str(caught.value)
     assert type(error).__name__ in str(caught.value) or str(error) in str(caught.value)
+
+
+class Broken(torch.nn.Module):
+    """LaMa's form, which gives something that is no fill."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.kind == "shifted":
+            return torch.roll(image, [9, -13], [2, 3])
+        if self.kind == "nan":
+            return torch.where(mask > 0, torch.full_like(image, float("nan")), image)
+        if self.kind == "inf":
+            return torch.where(mask > 0, torch.full_like(image, float("inf")), image)
+        return torch.where(mask > 0, torch.full_like(image, 0.6 if self.kind == "constant" else 0.0), image)
+
+
+@pytest.mark.parametrize("kind", ["nan", "inf", "black", "constant", "shifted"])
+def test_nothing_broken_is_accepted_from_the_command_line(tmp_path, kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is old
+        torch.jit.save(torch.jit.script(Broken(kind)), str(tmp_path / "broken.pt"))
+    Image.fromarray(make_scene(97, 131)).save(tmp_path / "photo.png")
+    command = ["inpaint", str(tmp_path / "photo.png"), "--box", "40,30,30,30", "--model", str(tmp_path / "broken.pt")]
+    result = CliRunner().invoke(main, [*command, "-o", str(tmp_path / "out.png"), "--report", str(tmp_path / "r.html")])
+    assert result.exit_code == 4, result.output
+    assert len([line for line in result.stderr.splitlines() if line.startswith("restore: expected")]) == 1
+    assert {"nan": "not finite", "inf": "not finite", "shifted": "shifted by"}.get(kind, "flat colour") in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.pt", "photo.png"]
+
+
+def test_a_pipeline_that_shifts_the_photo_is_an_error():
+    class Shifts(BadPipe):
+        def __call__(self, prompt: str, image: Any, mask_image: Any, output_type: str, generator: Any) -> Any:
+            picture = np.roll(np.asarray(image, np.float32) / 255, (6, -9), (0, 1))
+            return type("Output", (), {"images": picture[None]})
+
+    painter = HubPainter(Shifts(0.0), PainterOptions(64), CPU, "shifts")
+    with pytest.raises(ModelUnavailableError, match="got a picture shifted by -9, [67] pixels"):
+        painter(make_scene(H, W), HOLE, "", "", generator=torch.Generator(), num_inference_steps=1)
 
 
 def test_no_candidate_of_a_broken_model_reaches_the_loop():
