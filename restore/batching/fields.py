@@ -42,7 +42,7 @@ def fields_of(command: str) -> dict[str, Read]:
         flags: dict[str, Read] = {"yes": _flag, "draft": _flag}
         return common | {name: _each(one) for name, one in several.items()} | flags | _of(Settings)
     own: dict[str, Read] = {"task": str, "mask": str, "terms": _terms, "passes": _whole, "seed": _whole}
-    own |= {"keep": _each(str), "neutral": _flag}  # of "old-photo"
+    own |= {"keep": _each(str), "neutral": _flag, "mark": _flag}
     return common | own | {"model": str, "device": str} | _of(Damage) | _of(Sampling)
 
 

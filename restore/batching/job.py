@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restore.batching.condition import Condition, read_condition
 from restore.batching.fields import COMMANDS, check, check_words, part_of, read_settings
@@ -19,6 +21,9 @@ from restore.images.files import reason, write_text
 from restore.quality.catalogue import PER_IMAGE
 from restore.settings import Settings
 from restore.weights.store import digest
+
+if TYPE_CHECKING:
+    from restore.provenance.credentials import Signer
 
 RESULTS = "results.jsonl"
 KINDS = ("jpeg", "png", "webp", "tiff", "bmp")
@@ -38,7 +43,8 @@ class Job:
     name: what outputs are called, of {stem} and {suffix}; kind: the format they get, None: the input's. keep_if: a
     condition such as "par_hole < 0.1 and quality > 50"; what fails it goes to OUT/rejected. content: know inputs again
     by sha256 rather than by size and time. threads: of a worker; another number rounds differently. timeout: seconds a
-    picture may take; recycle: pictures, memory: GB after which a worker is replaced. Raises InputError.
+    picture may take; recycle: pictures, memory: GB after which a worker is replaced. sign: who signs what is written,
+    the fields of a `Signer` or one itself. Raises InputError.
     """
 
     command: str
@@ -53,6 +59,7 @@ class Job:
     timeout: float | None = None
     recycle: int | None = None
     memory: float | None = None
+    sign: Mapping[str, str] | Signer | None = None
 
     def __post_init__(self) -> None:
         if self.command not in COMMANDS:
@@ -64,6 +71,10 @@ class Job:
             raise InputError(
                 f"expected a folder of the ledger (--ledger) for results at a URL, and only there, got {self.out}"
             )
+        if self.sign is not None and not isinstance(self.sign, Mapping):
+            object.__setattr__(self, "sign", self.sign.named())
+        if self.signer is not None and not self.writes:
+            raise InputError(f"expected a command that writes pictures to sign, got {self.command}")
         filled(self.name, stem="a", suffix=".png")
         read_condition(self.keep_if, MEASURES[self.command])
         for label in ("threads", "recycle", "timeout", "memory"):
@@ -89,6 +100,13 @@ class Job:
         """Where its pictures are put."""
         return Objects(self.out, self.home / "drafts") if is_url(self.out) else Folder(Path(self.out))
 
+    @cached_property
+    def signer(self) -> Signer | None:
+        """Who signs; opened once in a process."""
+        from restore.provenance.credentials import Signer
+
+        return Signer(**self.sign) if isinstance(self.sign, Mapping) else None
+
     @property
     def writes(self) -> bool:
         """Whether it makes pictures."""
@@ -101,7 +119,8 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """All that the results depend on besides the pictures."""
         names = ("command", "settings", "name", "kind", "keep_if", "content", "threads")
-        return {name: getattr(self, name) for name in names} | {"weights": digest()}
+        own = {name: getattr(self, name) for name in names} | {"weights": digest()}
+        return own if self.signer is None else own | {"signed with": os.fspath(self.signer.cert)}
 
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]

@@ -22,6 +22,8 @@ from restore.settings import Settings, device_named
 
 if TYPE_CHECKING:
     from restore.api import Engine
+    from restore.edit.record import EditRecord
+    from restore.enhancement.record import EnhanceRecord
     from restore.measure.assessor import Assessor
     from restore.measure.memory import Memory
 
@@ -31,9 +33,9 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """photo: what is to be written, None where nothing is; told: what the single command's --json says."""
+    """record: of what was made, None where no picture was; told: what the single command's --json says."""
 
-    photo: AnyPhoto | None
+    record: EditRecord | EnhanceRecord | None
     told: dict[str, Any]
 
 
@@ -77,7 +79,7 @@ class Performer:
         last = result.kept[-1]
         told = result.summary() | {n: getattr(last, n) for n in ("par_hole", "par_image", "quality", "confidence")}
         told["presence_share"] = None if result.presence is None else result.presence.share
-        return Outcome(result.photo, told)
+        return Outcome(result, told)
 
     def _enhance(self, photo: AnyPhoto, settings: Values) -> Outcome:
         own = {name: value for name, value in settings.items() if name not in ("frame", "device", "mask")}
@@ -86,7 +88,7 @@ class Performer:
         result = self._engine(settings).enhance(photo, **own)
         last = result.kept[-1]
         measures = {name: getattr(last, name) for name in ("par_image", "quality", "score", "consistency")}
-        return Outcome(result.photo, result.summary() | measures)
+        return Outcome(result, result.summary() | measures)
 
     def _assess(self, image: str, settings: Values) -> Outcome:
         from restore.measure.pictures import Item, measure

@@ -67,6 +67,8 @@ class Planner:
             elif key in failed:
                 counts.failed += 1
             else:
+                if self.deep and "error" not in item:
+                    item = self._looked(row, item)
                 counts.wrong += "error" in item
                 counts.todo += "error" not in item
                 yield item
@@ -92,22 +94,31 @@ class Planner:
             for name in PATHS:
                 if name in settings:
                     marks += map(self._identity, paths_of(settings[name]))
-            if self.deep:
-                self._look(row, settings, goal)
             if hash(goal) in self._outputs:
                 raise InputError(
                     f"expected an output of its own, got {goal} again; name another in a column '{OUTPUT}'"
                 )
         except RestoreError as error:
-            text = str(error) if row.error is not None or row.image in str(error) else f"{row.image}: {error}"
-            name = f"{goal} (row {self.counts.rows})"
-            item = {"key": self._key("wrong", name, text), "id": name, "image": row.image, "error": text}
-            carried = {name: row.cells[name] for name in row.cells if name not in (*self._known, OUTPUT)}
-            return item | {"settings": settings, "carried": carried}
+            return self._wrong(row, goal, settings, error)
         self._outputs.add(hash(goal))
         own = repr(sorted(settings.items())) if settings else ""
         key = self._key(goal, own, *marks, *self._common)
         return {"key": key, "id": goal, "image": row.image, "settings": settings, "carried": carried}
+
+    def _wrong(self, row: Row, goal: str, settings: Mapping[str, Any], error: RestoreError) -> Item:
+        text = str(error) if row.error is not None or row.image in str(error) else f"{row.image}: {error}"
+        name = f"{goal} (row {self.counts.rows})"
+        carried = {name: row.cells[name] for name in row.cells if name not in (*self._known, OUTPUT)}
+        known = {"key": self._key("wrong", name, text), "id": name, "image": row.image, "error": text}
+        return known | {"settings": settings, "carried": carried}
+
+    def _looked(self, row: Row, item: Item) -> Item:
+        """The item, or what is wrong with its files."""
+        try:
+            self._look(row, item["settings"], item["id"])
+        except RestoreError as error:
+            return self._wrong(row, item["id"], item["settings"], error)
+        return item
 
     def _goal(self, row: Row) -> str:
         """The output inside the folder, with "/"."""

@@ -12,13 +12,11 @@ from typing import Any
 from restore.batching.job import MEASURES, Job
 from restore.batching.ledger import read_records
 from restore.batching.record import FAILED, Record
-from restore.errors import InputError
 from restore.images.files import write_text
-from restore.images.photo import load_photo
 from restore.measure.summary import summary_of
 from restore.quality.catalogue import PER_IMAGE, better_of
 from restore.reports.page import rendered
-from restore.reports.suite import MOST_THUMBS, Page, shrunk_uri, suite_page
+from restore.reports.suite import MOST_THUMBS, Page, pixels_of, shrunk_uri, suite_page
 
 SAMPLE = 20_000  # rows that figures are taken of; of more a random choice
 MOST_TOLD = 200  # failures that are listed
@@ -111,11 +109,7 @@ def _page(job: Job, seen: Seen) -> Page:
 
 
 def _pair(out: Path, record: Record) -> dict[str, Any]:
-    pictures: list[str | None] = []
-    for path in (record["before"], record["image"]):
-        try:
-            pictures.append(shrunk_uri(load_photo(path).pixels))
-        except InputError:  # gone since
-            pictures.append(None)
+    shown = map(pixels_of, (record["before"], record["image"]))
+    pictures = [None if pixels is None else shrunk_uri(pixels) for pixels in shown]
     name = Path(record["image"]).relative_to(out).as_posix()
     return {"name": name, "before": pictures[0], "after": pictures[1], "quality": record.get("quality")}

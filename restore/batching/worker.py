@@ -117,7 +117,7 @@ class Worker:
                 outcome = self._performer(loaded.image, loaded.photo, loaded.settings)
             told = outcome.told | {"seconds": round(time.perf_counter() - begun + loaded.seconds, 3)}
             record = record_of(self.job, item, DONE, told) | {"warnings": loaded.notes}
-            return self._put(record, outcome, kind)
+            return self._put(record, outcome, kind, loaded.image)
         except MemoryError:
             return failure(
                 self.job, item, "expected enough memory, got too little; use fewer workers or smaller photos"
@@ -138,22 +138,25 @@ class Worker:
         draft = self._draft(item, "")
         draft.parent.mkdir(parents=True, exist_ok=True)
         try:
-            check_goal(photo, draft, kind=kind, scale=scale, overwrite=True)
+            written = check_goal(photo, draft, kind=kind, scale=scale, overwrite=True)
         except InputError as error:
             raise InputError(str(error).replace(str(draft), item["id"])) from None
+        if self.job.signer is not None:
+            self.job.signer.check(written, photo)
 
-    def _put(self, record: Record, outcome: Outcome, kind: str | None) -> Record:
+    def _put(self, record: Record, outcome: Outcome, kind: str | None, source: str) -> Record:
         """Write the result, then the receipt, then let the result take its place."""
-        record["kept"] = self.job.condition.holds(record)
-        if outcome.photo is None:
+        record["kept"], made, signer = self.job.condition.holds(record), outcome.record, self.job.signer
+        if made is None:
             self.receipts.write(record)
             return record
         folder = "" if record["kept"] else REJECTED
         name, draft = _inside(folder, record), self._draft(record, folder)
         draft.parent.mkdir(parents=True, exist_ok=True)
         try:
-            save_any(outcome.photo, draft, kind=kind, overwrite=True)
-            record["width"], record["height"] = outcome.photo.size
+            seal = None if signer is None else signer.seal(made, source)
+            save_any(made.photo, draft, kind=kind, overwrite=True, seal=seal)
+            record["width"], record["height"] = made.photo.size
             record["output"], record["sha256"] = name, sha256_of(draft)
             with self._placing:
                 if not is_held(self.job.home / "lease", self.token):

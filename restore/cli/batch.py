@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from restore.cli.assess import assess
 from restore.cli.enhance import enhance
 from restore.cli.inpaint import inpaint, refine
-from restore.cli.pipes import FORMATS
+from restore.cli.pipes import FORMATS, signer_of
 from restore.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EVERY = 60.0  # seconds between lines of progress where there is no terminal
 TOLD = 20  # wrong rows that --dry-run lists; --json lists all
+SIGNING = {"no_mark", "sign_cert", "sign_key", "tsa"}  # options of a single command that are no settings
 # Options of a single command that a batch has of its own, or that mean one picture.
 _SINGLE = {
     *("image", "images", "output", "overwrite", "report", "as_json", "kind", "save_mask", "save_passes", "offline"),
@@ -111,13 +112,17 @@ def _run(context: click.Context, command: str, values: dict[str, Any], own: dict
     from restore.batching.run import Batch, How
 
     given = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    settings = {name: value for name, value in values.items() if name in given and value is not None}
+    settings = {n: value for n, value in values.items() if n in given - SIGNING and value is not None}
     if (config := settings.pop("config", None)) is not None:
         from restore.settings import load_settings
 
         settings = load_settings(config) | settings
     names = ("folder", "keep_if", "content", "threads", "timeout", "recycle", "memory")
-    more = {"name": own["template"], "kind": own["kind"]} if command != "assess" else {}
+    more: dict[str, Any] = {}
+    if command != "assess":
+        more = {"name": own["template"], "kind": own["kind"], "sign": signer_of(values | {"offline": False})}
+    if values.get("no_mark"):
+        settings["mark"] = False
     job = Job(command, own["output"], settings, **more, **{name: own[name] for name in names})
     ways = ("engine", "address", "workers", "retry_failed", "max_errors")
     made = Batch(job, own["source"], How(**{n: own[n] for n in ways}, review=own.get("review", False)))

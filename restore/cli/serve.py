@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from restore.cli.options import setting
+from restore.cli.pipes import sign_options, signer_of
 from restore.errors import ModelUnavailableError
 from restore.serve.options import ServeOptions
 from restore.settings import DEVICES
@@ -29,6 +30,7 @@ from restore.settings import DEVICES
 @setting("judge", "What finds artifacts: a TorchScript FILE.pt.")
 @setting("passes", "Most passes over the hole, unless a request says.", type=int)
 @setting("device", "Where to compute.", type=click.Choice(DEVICES))
+@sign_options
 @click.option("--config", type=click.Path(), help="YAML file of settings; options given here win.")
 def serve(
     config: str | None,
@@ -37,6 +39,10 @@ def serve(
     judge: str | None,
     passes: int | None,
     device: str | None,
+    no_mark: bool,
+    sign_cert: str | None,
+    sign_key: str | None,
+    tsa: str | None,
     **options: Any,
 ) -> None:
     """Serve image edits over HTTP, as OpenAI's API has them, and a page to brush on.
@@ -46,10 +52,13 @@ def serve(
     restore serve --port 9000 --model sd15-inpaint
     RESTORE_API_KEY=… restore serve --host 0.0.0.0 --allow-host studio.local
     """
-    checked = ServeOptions(**options)
+    asked = {"sign_cert": sign_cert, "sign_key": sign_key, "tsa": tsa, "no_mark": no_mark, "offline": False}
+    signer = signer_of(asked)
+    checked = ServeOptions(**options, sign=None if signer is None else signer.named())
     from restore.edit.choose import models_for, settings_for
 
-    models = models_for(settings_for(config, model=model, grounder=grounder, judge=judge, passes=passes, device=device))
+    given = {"model": model, "grounder": grounder, "judge": judge, "passes": passes, "device": device}
+    models = models_for(settings_for(config, **given, mark=False if no_mark else None))
     try:
         from restore.serve.listen import serve as listen
     except ModuleNotFoundError as error:

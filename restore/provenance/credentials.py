@@ -60,6 +60,11 @@ class Signer:
         object.__setattr__(self, "algorithm", _algorithm(content_of(self.key), str(self.key)))
         self._signer().close()
 
+    def named(self) -> dict[str, str]:
+        """What makes it again in another process: whole paths, not what is in them."""
+        paths = {"cert": os.path.abspath(self.cert), "key": os.path.abspath(self.key)}
+        return paths | ({} if self.tsa is None else {"tsa": self.tsa})
+
     def check(self, kind: str, photo: AnyPhoto) -> None:
         """Raise InputError for what cannot be signed, before it is made."""
         if kind not in TYPES:

@@ -7,6 +7,7 @@ size, so that a page about thousands stays under some 10 MB.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,13 +105,20 @@ def _histogram(key: str, rows: Sequence[Row]) -> dict[str, Any]:
     return {"key": key, "low": low, "high": high, "bars": bars, "at": 240 * (values.mean() - low) / (high - low)}
 
 
+def pixels_of(path: str | Path) -> NDArray[np.uint8] | None:
+    """A picture to show, (H, W, 3); None where it cannot be read any more. What else is in the file was told before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return load_photo(path).pixels
+        except InputError:
+            return None
+
+
 def _card(index: int, row: Row, keys: Sequence[str], page: Page, artifacts: Artifacts) -> dict[str, Any]:
     """A thumbnail with its fold-out: its numbers, and where the judge sees artifacts."""
     path = Path(row["image"])
-    try:
-        pixels = load_photo(path).pixels
-    except InputError:  # measured before, gone since: its numbers still stand
-        pixels = None
+    pixels = pixels_of(path)  # none: measured before, gone since; its numbers still stand
     judged = artifacts(path) if pixels is not None and index < MOST_MAPS else None
     return {
         "path": path,

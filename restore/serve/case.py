@@ -12,7 +12,10 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from restore.provenance.credentials import Signer
 
 TASKS = ("edit", "refine", "enhance", "segment", "assess")
 SENT = ("image", "mask", "reference")  # names of uploads; several images are numbered
@@ -20,11 +23,12 @@ SENT = ("image", "mask", "reference")  # names of uploads; several images are nu
 
 @dataclass(frozen=True)
 class Case:
-    """folder: its files; task: one of `TASKS`; options: JSON, checked (`fields`)."""
+    """folder: its files; task: one of `TASKS`; options: JSON, checked (`fields`); signer: who signs its results."""
 
     folder: Path
     task: str
     options: dict[str, Any]
+    signer: Signer | None = None
 
     @classmethod
     def new(cls, root: Path, task: str, options: dict[str, Any], name: str | None = None) -> Case:

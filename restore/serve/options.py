@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class ServeOptions:
 
     queue: requests that may wait (≥ 1); deadline: seconds until a request is given up; max_bytes: of one request's
     body; max_pixels: of one photo. grace: seconds that work has to stop in, when it is no longer wanted, before its
-    process is ended.
+    process is ended. sign: who signs what is sent back, as `Signer.named` has it.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +34,7 @@ class ServeOptions:
     max_bytes: int = 100_000_000
     max_pixels: int = 100_000_000
     grace: float = 30.0
+    sign: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("queue", 1), ("deadline", 1), ("max_bytes", 1), ("max_pixels", 64)):

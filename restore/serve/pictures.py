@@ -19,7 +19,7 @@ from restore.images.encode import encode
 from restore.images.geometry import fitted
 from restore.images.huge import AnyPhoto
 from restore.images.mask import check_mask
-from restore.images.photo import Photo, read_photo
+from restore.images.photo import Photo, Seal, read_photo
 from restore.reports.pictures import HEAT
 
 SUFFIX = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "TIFF": "tif", "BMP": "bmp"}
@@ -46,16 +46,22 @@ def mask_of(path: Path | None, photo: Photo) -> NDArray[np.bool_] | None:
     return check_mask(found, photo.size)
 
 
-def write(photo: AnyPhoto, folder: Path, name: str, options: dict[str, Any]) -> str:
-    """The photo as a file of the wanted format; its name. Raises InputError where the format cannot hold it."""
+def kind_of(photo: Photo, options: dict[str, Any]) -> str:
+    """The format of a result: what is wanted, or the photo's own."""
+    return {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}.get(options["format"], photo.meta.format or "PNG")
+
+
+def write(photo: AnyPhoto, folder: Path, name: str, options: dict[str, Any], seal: Seal | None = None) -> str:
+    """The photo as a file of the wanted format, signed by `seal`; its name. Raises InputError where the format cannot
+    hold it."""
     assert isinstance(photo, Photo)  # what was sent is in memory: `opened`
-    kind = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}.get(options["format"], photo.meta.format or "PNG")
+    kind = kind_of(photo, options)
     compression = options["compression"]
     quality = None if compression is None or kind not in ("JPEG", "WEBP") else max(1, compression)
     buffer = io.BytesIO()
     encode(photo.native, photo.mode, photo.meta, kind, buffer, "image", quality)
     path = folder / f"{name}.{SUFFIX[kind]}"
-    path.write_bytes(buffer.getbuffer())
+    path.write_bytes(buffer.getvalue() if seal is None else seal(buffer.getvalue(), kind))
     return path.name
 
 

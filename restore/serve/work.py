@@ -16,7 +16,8 @@ from restore.serve.case import Case
 
 if TYPE_CHECKING:
     from restore.api import Engine
-    from restore.results import InpaintResult
+    from restore.images.photo import Photo
+    from restore.results import EnhanceResult, InpaintResult
 
 LOOP = ("seed", "passes", "par", "candidates", "steps")
 Say = Callable[[str, dict[str, Any]], Any]  # ("step" | "pass" | "kept", what); answers False to stop
@@ -37,7 +38,7 @@ def done(engine: Engine, case: Case, say: Say) -> Result:
 
 def edit(engine: Engine, case: Case, say: Say) -> Result:
     options, count = case.options, case.options["n"]
-    photo = pictures.opened(case.images()[0])
+    photo = _opened(case)
     pictures.check_size(photo, options["size"])
     pictures.check_room(photo, count, "n")
     mask = pictures.mask_of(case.sent("mask"), photo)
@@ -59,7 +60,7 @@ def edit(engine: Engine, case: Case, say: Say) -> Result:
 
 def refine(engine: Engine, case: Case, say: Say) -> Result:
     options = case.options
-    photo = pictures.opened(case.images()[0])
+    photo = _opened(case)
     pictures.check_size(photo, options["size"])
     mask = pictures.mask_of(case.sent("mask"), photo)
     result = engine.refine(photo, mask=mask, **{name: options[name] for name in LOOP}, **_heard(case, say, 0, 1))
@@ -70,7 +71,7 @@ def enhance(engine: Engine, case: Case, say: Say) -> Result:
     options, images = case.options, case.images()
     if (options["task"] != "hdr" and len(images) != 1) or len(images) > 5:
         raise InputError(f"image: expected one photo, or 2 to 5 for hdr, got {len(images)} for {options['task']}")
-    photos = [pictures.opened(path) for path in images]
+    photos = [_opened(case), *(pictures.opened(path) for path in images[1:])]
     damage = options["damage"]
     if options["task"] == "super-resolution":
         pictures.check_room(photos[0], damage["scale"] ** 2, "scale")
@@ -82,12 +83,13 @@ def enhance(engine: Engine, case: Case, say: Say) -> Result:
         mask=pictures.mask_of(case.sent("mask"), photos[0]),
         passes=options["passes"],
         seed=options["seed"],
+        mark=engine.settings.mark,
         on_pass=lambda record: say("pass", asdict(record)),
         on_step=lambda step, total: say("step", {"done": step, "total": total}),
         **damage,
         **options["sampling"],
     )
-    files = {"image": pictures.write(result.photo, case.folder, "result-0", options)}
+    files = {"image": _written(result, case, 0)}
     if options["report"]:
         result.report(case.folder / "report-0.html", overwrite=True)
         files["report"] = "report-0.html"
@@ -123,6 +125,20 @@ def assess(engine: Engine, case: Case, say: Say) -> Result:
     return {"files": files, "size": list(photo.size), **found.scores}
 
 
+def _opened(case: Case) -> Photo:
+    """The first photo that was sent, whose result can be signed if it is to be. Raises InputError."""
+    photo = pictures.opened(case.images()[0])
+    if case.signer is not None:
+        case.signer.check(pictures.kind_of(photo, case.options), photo)
+    return photo
+
+
+def _written(result: InpaintResult | EnhanceResult, case: Case, k: int) -> str:
+    """The name of the file of result k."""
+    seal = None if case.signer is None else case.signer.seal(result, case.images()[0])
+    return pictures.write(result.photo, case.folder, f"result-{k}", case.options, seal)
+
+
 def _heard(case: Case, say: Say, k: int, count: int) -> dict[str, Any]:
     """The callbacks of result k of `count`."""
     options, seen = case.options, 0
@@ -145,7 +161,7 @@ def _heard(case: Case, say: Say, k: int, count: int) -> dict[str, Any]:
 def _edited(result: InpaintResult, case: Case, k: int) -> Result:
     """What is told of one edit, whose files are written."""
     folder, options = case.folder, case.options
-    files = {"image": pictures.write(result.photo, folder, f"result-{k}", options)}
+    files = {"image": _written(result, case, k)}
     if options["report"]:
         result.report(folder / f"report-{k}.html", overwrite=True)
         files |= {

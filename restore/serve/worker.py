@@ -15,6 +15,7 @@ from restore.serve.errors import refused
 
 if TYPE_CHECKING:
     from restore.edit.choose import Models
+    from restore.serve.options import ServeOptions
 
 log = logging.getLogger("restore")
 TOO_LARGE = {
@@ -25,7 +26,7 @@ TOO_LARGE = {
 }
 
 
-def main(line: Connection, stopped: Any, models: Models, max_pixels: int) -> None:
+def main(line: Connection, stopped: Any, models: Models, options: ServeOptions) -> None:
     """Take (number, folder, task, options) from the line until it closes, and send back (kind, number, what).
 
     kind: "ready" or "broken" once; "step", "pass" and "kept" on the way; "done" or "failed". stopped: shared memory
@@ -36,11 +37,12 @@ def main(line: Connection, stopped: Any, models: Models, max_pixels: int) -> Non
     logging.basicConfig(format="restore: %(message)s")
     from restore.images import limits
 
-    limits.MAX_PIXELS = max_pixels
+    limits.MAX_PIXELS = options.max_pixels
     try:
-        from restore.api import Engine
+        from restore.api import Engine, Signer
 
         engine = Engine(models=models).load()
+        signer = None if options.sign is None else Signer(**options.sign)
     except RestoreError as error:
         line.send(("broken", 0, refused(error)))
         return
@@ -48,7 +50,7 @@ def main(line: Connection, stopped: Any, models: Models, max_pixels: int) -> Non
     parent = os.getppid()
     while True:
         try:
-            number, folder, task, options = line.recv()
+            number, folder, task, asked = line.recv()
         except EOFError:
             return
 
@@ -59,7 +61,7 @@ def main(line: Connection, stopped: Any, models: Models, max_pixels: int) -> Non
             return bool(stopped.value != number)
 
         try:
-            line.send(_answer(engine, Case(Path(folder), task, options), number, say))
+            line.send(_answer(engine, Case(Path(folder), task, asked, signer), number, say))
         except BrokenPipeError:
             return
 

@@ -74,11 +74,11 @@ class Errand:
 class Worker:
     """One process and its line. A thread listens to it, so that any platform's pipes will do."""
 
-    def __init__(self, models: Models, max_pixels: int) -> None:
+    def __init__(self, models: Models, options: ServeOptions) -> None:
         context = multiprocessing.get_context("spawn")
         self.line, theirs = context.Pipe()
         self.stopped = context.Value("Q", 0, lock=False)
-        self.process = context.Process(target=main, args=(theirs, self.stopped, models, max_pixels), daemon=True)
+        self.process = context.Process(target=main, args=(theirs, self.stopped, models, options), daemon=True)
         self.process.start()
         theirs.close()
         self.inbox: asyncio.Queue[tuple[str, int, dict[str, Any]] | None] = asyncio.Queue()
@@ -178,7 +178,7 @@ class Workshop:
 
     async def _run(self) -> None:
         while True:
-            worker = self._worker = Worker(self.models, self.options.max_pixels)
+            worker = self._worker = Worker(self.models, self.options)
             try:
                 kind, _, what = await worker.heard()
                 if kind == "broken":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import time
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import restore
+from restore.batching.perform import Performer
 from restore.cli import main
 from restore.images.photo import load_photo
 from restore.provenance.credentials import credentials_of, digest_of
@@ -189,3 +191,67 @@ def test_a_hollow_signature_is_invalid_and_no_traceback(pems: Path, engine, scen
     for damage in (content[: at + 40] + bytes(60) + content[at + 100 :], content.replace(b"c2cs", b"c2cx")):
         found = credentials_of(damage, "JPEG")
         assert found is None or found["state"] == "Invalid"
+
+
+def test_a_batch_signs_each_result_and_goes_on_with_it(pems: Path, scene, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.jpg", "c.bmp"):
+        Image.fromarray(scene).save(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    command = ["batch", "inpaint", str(tmp_path / "in"), "-o", str(out), "--box", "80,70,45,40", "--draft"]
+    run = [*command, "--workers", "1", "--json", *signing(pems)]
+    done = CliRunner().invoke(main, run)
+    assert done.exit_code == 1, done.output
+    assert done.stdout, done.output
+    assert [json.loads(done.stdout)[name] for name in ("done", "failed")] == [2, 1]
+    assert "c.bmp: expected JPEG, PNG, WebP or TIFF to sign, got BMP" in done.stderr
+    for name in ("a.png", "b.jpg"):
+        found = told(out / name, pems / "root.pem")["credentials"]
+        assert (found["state"], found["chain"][0]["signed_by"]) == ("Trusted", "Signer ec256")
+        assert told(out / name)["xmp"]["history"]
+    before = {path: path.read_bytes() for path in (out / "a.png", out / "b.jpg")}
+    again = json.loads(CliRunner().invoke(main, [*run, "--dry-run"]).stdout)
+    assert (again["done"], again["todo"]) == (2, 0)
+    assert {path: path.read_bytes() for path in before} == before
+    other = CliRunner().invoke(main, [*command, *signing(pems, "rsa")])
+    assert other.exit_code == 2
+    assert "signed with" in other.stderr
+    assert not any(b"PRIVATE" in path.read_bytes() for path in out.rglob("*") if path.is_file())
+
+
+def test_a_batch_may_say_nothing_of_its_edits(scene, pems: Path, tmp_path: Path) -> None:
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    command = ["batch", "enhance", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--task", "low-light"]
+    done = CliRunner().invoke(main, [*command, "--no-mark", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    both = CliRunner().invoke(main, [*command, "--no-mark", *signing(pems)])
+    assert (both.exit_code, both.stderr.count("--no-mark")) == (2, 1)
+    half = CliRunner().invoke(main, [*command, "--sign-cert", str(pems / "rsa.pem")])
+    assert half.exit_code == 2
+    photo, perform = load_photo(tmp_path / "a.png"), Performer("enhance")
+    made = {mark: perform("a.png", photo, {"task": "low-light", "mark": mark}).record for mark in (True, False)}
+    assert made[True] is not None
+    assert made[True].photo.meta.xmp
+    assert made[False] is not None
+    assert not made[False].photo.meta.xmp
+    with pytest.raises(restore.InputError, match="writes pictures to sign"):
+        next(restore.batch("assess", tmp_path, tmp_path / "n", sign=restore.Signer(pems / "rsa.pem", pems / "rsa.key")))
+
+
+def test_a_server_signs_what_it_sends_back(scene, pems: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+    from tests.serving import png, ready, start
+
+    server = ready(start(tmp_path / "state", *signing(pems)))
+    try:
+        where = {"box": "80,70,45,40", "draft": "true"}
+        for path, fields in (("/v1/images/edits", where), ("/v1/enhance", {"task": "low-light"})):
+            status, answer = server.send(path, {"image": png(scene)}, **fields)
+            assert status == 200, answer
+            (tmp_path / "got.png").write_bytes(base64.b64decode(answer["data"][0]["b64_json"]))
+            found = told(tmp_path / "got.png", pems / "root.pem")["credentials"]
+            assert (found["state"], found["chain"][0]["signed_by"]) == ("Trusted", "Signer ec256")
+    finally:
+        server.end()
+    half = CliRunner().invoke(main, ["serve", "--sign-key", str(pems / "rsa.key")])
+    assert (half.exit_code, half.stderr.count("--sign-cert")) == (2, 1)
