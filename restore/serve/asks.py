@@ -16,9 +16,13 @@ from restore.serve.errors import ApiError, refused
 from restore.serve.fields import Fields, wrong
 
 FORMATS = ("png", "jpeg", "webp", "original")  # original: as the photo came, with its metadata
-MOST_SEED = 2**32 - 1
-MOST_PARTIAL = 3
-MOST_RESULTS = 10
+# Numbers by field, the least and the most: whole ones, and others.
+WHOLE = {"seed": (0, 2**32 - 1), "passes": (1, 50), "candidates": (1, 16), "steps": (1, 200), "n": (1, 10),
+         "partial_images": (0, 3), "output_compression": (0, 100), "jpeg_quality": (1, 100)}  # fmt: skip
+REAL = {"par": (0, 1), "shape_precision": (0, 1), "blur": (0.1, 50), "disk": (0.1, 50), "noise": (0, 255),
+        "peak": (0, 1e9), "target": (0, 1)}  # fmt: skip
+MOST_PASSES, MOST_STEPS = 20, 250  # of enhance
+SCALES = (2, 3, 4, 8)
 ACCEPTED = ("background", "quality", "user", "input_fidelity", "moderation", "style")  # understood, without effect
 # Words that mean what is shown, not the name of a thing.
 POINTING = re.compile(
@@ -53,6 +57,14 @@ def check_words(options: dict[str, Any], *, shown: bool) -> None:
         raise wrong("prompt", "words, a mask, box, point or find that say what to do", "none")
 
 
+def _whole(fields: Fields, name: str) -> int | None:
+    return fields.integer(name, *WHOLE[name])
+
+
+def _real(fields: Fields, name: str) -> float | None:
+    return fields.number(name, *REAL[name])
+
+
 def _said(fields: Fields) -> dict[str, Any]:
     found = fields.texts("find")
     if unknown := [kind for kind in found if kind not in KINDS]:
@@ -63,11 +75,11 @@ def _said(fields: Fields) -> dict[str, Any]:
 def _loop(fields: Fields) -> dict[str, Any]:
     """Settings of the repair loop; None: the server's."""
     return {
-        "seed": fields.integer("seed", 0, MOST_SEED),
-        "passes": fields.integer("passes", 1, 50),
-        "par": fields.number("par", 0, 1),
-        "candidates": fields.integer("candidates", 1, 16),
-        "steps": fields.integer("steps", 1, 200),
+        "seed": _whole(fields, "seed"),
+        "passes": _whole(fields, "passes"),
+        "par": _real(fields, "par"),
+        "candidates": _whole(fields, "candidates"),
+        "steps": _whole(fields, "steps"),
     }
 
 
@@ -77,7 +89,7 @@ def _output(fields: Fields) -> dict[str, Any]:
     return {
         "model": fields.text("model"),
         "format": fields.choice("output_format", FORMATS) or "png",
-        "compression": fields.integer("output_compression", 0, 100),
+        "compression": _whole(fields, "output_compression"),
         "respond": fields.choice("response_format", ("b64_json", "url")) or "b64_json",
         "report": fields.flag("report"),
     }
@@ -95,15 +107,15 @@ def _size(fields: Fields) -> dict[str, Any]:
 
 
 def _edit(fields: Fields) -> dict[str, Any]:
-    partial = fields.integer("partial_images", 0, MOST_PARTIAL)
+    partial = _whole(fields, "partial_images")
     return {
         **_said(fields),
         "box": fields.rows("box", 4, "X,Y,W,H"),
         **_loop(fields),
-        "shape_precision": fields.number("shape_precision", 0, 1),
+        "shape_precision": _real(fields, "shape_precision"),
         "draft": fields.flag("draft"),
         "sure": fields.flag("sure"),
-        "n": fields.integer("n", 1, MOST_RESULTS) or 1,
+        "n": _whole(fields, "n") or 1,
         "stream": fields.flag("stream"),
         "partial": partial or 0,
         **_size(fields),
@@ -120,30 +132,28 @@ def _enhance(fields: Fields) -> dict[str, Any]:
     if task is None:
         raise wrong("task", f"one of {', '.join(RESTORATIONS)}", "none")
     motion = fields.rows("motion", 2, "LENGTH,ANGLE")
-    scale = fields.text("scale") or str(Damage.scale)
-    if scale not in ("2", "3", "4", "8"):
-        raise wrong("scale", "2, 3, 4 or 8", scale)
+    scale = fields.choice("scale", [str(scale) for scale in SCALES]) or Damage.scale
     return {
         "task": task,
         "damage": {
             "scale": int(scale),
             "kernel_kind": fields.choice("kernel_kind", ("bicubic", "area")) or Damage.kernel_kind,
-            "blur": fields.number("blur", 0.1, 50),
+            "blur": _real(fields, "blur"),
             "motion": motion[0] if motion else None,
-            "disk": fields.number("disk", 0.1, 50),
-            "noise": fields.number("noise", 0, 255),
-            "peak": fields.number("peak", 0, 1e9),
-            "quality": fields.integer("jpeg_quality", 1, 100),
-            "target": fields.number("target", 0, 1) or Damage.target,
+            "disk": _real(fields, "disk"),
+            "noise": _real(fields, "noise"),
+            "peak": _real(fields, "peak"),
+            "quality": _whole(fields, "jpeg_quality"),
+            "target": _real(fields, "target") or Damage.target,
             "degradation": fields.text("degradation"),
         },
         "sampling": {
             "method": fields.choice("method", METHODS) or Sampling.method,
-            "steps": fields.integer("steps", 1, 250),
+            "steps": fields.integer("steps", 1, MOST_STEPS),
             "best": fields.flag("best"),
         },
-        "passes": fields.integer("passes", 1, 20) or PASSES,
-        "seed": fields.integer("seed", 0, MOST_SEED) or 0,
+        "passes": fields.integer("passes", 1, MOST_PASSES) or PASSES,
+        "seed": _whole(fields, "seed") or 0,
         "n": 1,
         **_output(fields),
     }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from restore.edit.request import KINDS
+from restore.enhancement.damage import Damage
 from restore.enhancement.tasks import NAMES as RESTORATIONS
-from restore.serve.asks import FORMATS, MOST_PARTIAL, MOST_RESULTS, MOST_SEED
+from restore.serve.asks import FORMATS, REAL, SCALES, WHOLE
 from restore.serve.case import TASKS
 
 Schema = dict[str, Any]
@@ -16,8 +17,10 @@ ERROR: Schema = {"error": {"message": "mask: expected …, got …", "type": "in
                            "code": "invalid_value"}}  # fmt: skip
 
 
-def _number(low: float, high: float, kind: str = "integer", **more: Any) -> Schema:
-    return {"type": kind, "minimum": low, "maximum": high, **more}
+def _number(name: str, **more: Any) -> Schema:
+    """A field within what `asks` takes."""
+    low, high = WHOLE[name] if name in WHOLE else REAL[name]
+    return {"type": "integer" if name in WHOLE else "number", "minimum": low, "maximum": high, **more}
 
 
 def _told(kind: Schema, description: str) -> Schema:
@@ -33,16 +36,16 @@ SAID = {
     "point": _told({"type": "string"}, "X,Y in pixels: the object there; repeatable"),
 }
 LOOP = {
-    "seed": _number(0, MOST_SEED),
-    "passes": _told(_number(1, 50), "most passes over the hole"),
-    "par": _told(_number(0, 1, "number"), "stop when this share of the hole, or less, looks wrong"),
-    "candidates": _told(_number(1, 16), "fills per pass for the judge to choose from"),
-    "steps": _number(1, 200),
+    "seed": _number("seed"),
+    "passes": _told(_number("passes"), "most passes over the hole"),
+    "par": _told(_number("par"), "stop when this share of the hole, or less, looks wrong"),
+    "candidates": _told(_number("candidates"), "fills per pass for the judge to choose from"),
+    "steps": _number("steps"),
 }
 OUTPUT = {
     "model": _told({"type": "string"}, "any name: the answer says which model there is"),
     "output_format": {"type": "string", "enum": list(FORMATS), "default": "png"},
-    "output_compression": _told(_number(0, 100), "quality of a JPEG or WebP"),
+    "output_compression": _told(_number("output_compression"), "quality of a JPEG or WebP"),
     "response_format": {"type": "string", "enum": ["b64_json", "url"], "default": "b64_json"},
 }
 EDIT_FIELDS = {
@@ -50,26 +53,26 @@ EDIT_FIELDS = {
     **MASK,
     **SAID,
     "box": _told({"type": "string"}, "X,Y,WIDTH,HEIGHT in pixels; repeatable"),
-    "n": _told(_number(1, MOST_RESULTS, default=1), "variants, of seeds one after the other"),
+    "n": _told(_number("n", default=1), "variants, of seeds one after the other"),
     "size": _told({"type": "string", "default": "auto"}, "auto or the photo's own"),
     **LOOP,
-    "shape_precision": _number(0, 1, "number"),
+    "shape_precision": _number("shape_precision"),
     "draft": _told(FLAG, "an instant, soft preview"),
     "sure": _told(FLAG, "refuse (422, code unsure) what may be something else than the words name"),
     "stream": FLAG,
-    "partial_images": _told(_number(0, MOST_PARTIAL, default=0), "passes that were kept, to be streamed"),
+    "partial_images": _told(_number("partial_images", default=0), "passes that were kept, to be streamed"),
     **OUTPUT,
 }
 ENHANCE_FIELDS = {
     **IMAGE,
     "task": {"type": "string", "enum": list(RESTORATIONS)},
-    "scale": {"type": "integer", "enum": [2, 3, 4, 8], "default": 4},
-    "blur": _number(0.1, 50, "number"),
-    "disk": _number(0.1, 50, "number"),
+    "scale": {"type": "integer", "enum": list(SCALES), "default": Damage.scale},
+    "blur": _number("blur"),
+    "disk": _number("disk"),
     "motion": _told({"type": "string"}, "LENGTH,ANGLE"),
-    "noise": _number(0, 255, "number"),
-    "jpeg_quality": _number(1, 100),
-    "target": _told(_number(0, 1, "number"), "brightness wanted"),
+    "noise": _number("noise"),
+    "jpeg_quality": _number("jpeg_quality"),
+    "target": _told(_number("target"), "brightness wanted"),
     "best": _told(FLAG, "the mean of eight looks, eight times the time"),
     "degradation": _told({"type": "string"}, "of compose, e.g. blur:2,downsample:2,jpeg:30"),
     **MASK,
