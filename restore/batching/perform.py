@@ -33,10 +33,12 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """record: of what was made, None where no picture was; told: what the single command's --json says."""
+    """photo: what is to be written, None where nothing is; told: what the single command's --json says; record: of what
+    was made of the picture."""
 
-    record: EditRecord | EnhanceRecord | None
+    photo: AnyPhoto | None
     told: dict[str, Any]
+    record: EditRecord | EnhanceRecord | None = None
 
 
 class Performer:
@@ -79,7 +81,7 @@ class Performer:
         last = result.kept[-1]
         told = result.summary() | {n: getattr(last, n) for n in ("par_hole", "par_image", "quality", "confidence")}
         told["presence_share"] = None if result.presence is None else result.presence.share
-        return Outcome(result, told)
+        return Outcome(result.photo, told, result)
 
     def _enhance(self, photo: AnyPhoto, settings: Values) -> Outcome:
         own = {name: value for name, value in settings.items() if name not in ("frame", "device", "mask")}
@@ -88,7 +90,7 @@ class Performer:
         result = self._engine(settings).enhance(photo, **own)
         last = result.kept[-1]
         measures = {name: getattr(last, name) for name in ("par_image", "quality", "score", "consistency")}
-        return Outcome(result, result.summary() | measures)
+        return Outcome(result.photo, result.summary() | measures, result)
 
     def _assess(self, image: str, settings: Values) -> Outcome:
         from restore.measure.pictures import Item, measure

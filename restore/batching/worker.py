@@ -29,6 +29,7 @@ from restore.batching.store import fetched, is_url
 from restore.errors import InputError, RestoreError, UnsureError
 from restore.images.files import reason, sha256_of
 from restore.images.huge import AnyPhoto, check_goal, save_any
+from restore.images.photo import Seal
 
 Item = Mapping[str, Any]
 TRIES = 3  # workers that an item may take with it
@@ -117,7 +118,9 @@ class Worker:
                 outcome = self._performer(loaded.image, loaded.photo, loaded.settings)
             told = outcome.told | {"seconds": round(time.perf_counter() - begun + loaded.seconds, 3)}
             record = record_of(self.job, item, DONE, told) | {"warnings": loaded.notes}
-            return self._put(record, outcome, kind, loaded.image)
+            signer, made = self.job.signer, outcome.record
+            seal = None if signer is None or made is None else signer.seal(made, loaded.image)
+            return self._put(record, outcome, kind, seal)
         except MemoryError:
             return failure(
                 self.job, item, "expected enough memory, got too little; use fewer workers or smaller photos"
@@ -144,19 +147,18 @@ class Worker:
         if self.job.signer is not None:
             self.job.signer.check(written, photo)
 
-    def _put(self, record: Record, outcome: Outcome, kind: str | None, source: str) -> Record:
+    def _put(self, record: Record, outcome: Outcome, kind: str | None, seal: Seal | None = None) -> Record:
         """Write the result, then the receipt, then let the result take its place."""
-        record["kept"], made, signer = self.job.condition.holds(record), outcome.record, self.job.signer
-        if made is None:
+        record["kept"] = self.job.condition.holds(record)
+        if outcome.photo is None:
             self.receipts.write(record)
             return record
         folder = "" if record["kept"] else REJECTED
         name, draft = _inside(folder, record), self._draft(record, folder)
         draft.parent.mkdir(parents=True, exist_ok=True)
         try:
-            seal = None if signer is None else signer.seal(made, source)
-            save_any(made.photo, draft, kind=kind, overwrite=True, seal=seal)
-            record["width"], record["height"] = made.photo.size
+            save_any(outcome.photo, draft, kind=kind, overwrite=True, seal=seal)
+            record["width"], record["height"] = outcome.photo.size
             record["output"], record["sha256"] = name, sha256_of(draft)
             with self._placing:
                 if not is_held(self.job.home / "lease", self.token):
