@@ -160,6 +160,7 @@ class Engine:
         find: str | Sequence[str] | None = None,
         seed: int | None = None,
         passes: int | None = None,
+        max_seconds: float | None = None,
         par: float | None = None,
         candidates: int | None = None,
         steps: int | None = None,
@@ -183,6 +184,7 @@ class Engine:
         at it, and words without a verb ("a red ball") tell what shall appear there.
         sure: refuse (UnsureError, which lists the candidates) what may be something else than the words name.
         draft: an instant preview by the embedded draft network, whatever the model; passes and candidates are then 1.
+        max_seconds: no pass is begun that would end later than this, judged by the one before it; one is always made.
         mark: tell of the edit in the result's XMP, as is done unless told otherwise (docs/provenance.md).
         `on_pass(record)`, `on_step(done, total)` and `on_kept(record, photo)`, which sees every pass that was kept, may
         return False to stop. Raises InputError, ObjectNotFoundError, ModelUnavailableError, Cancelled.
@@ -190,6 +192,7 @@ class Engine:
         settings = self.settings.updated(
             seed=seed,
             passes=passes,
+            max_seconds=max_seconds,
             par=par,
             candidates=candidates,
             steps=steps,
@@ -232,7 +235,7 @@ class Engine:
         if draft:
             settings = settings.updated(passes=1, candidates=1)
         filler = DraftFiller(self._pipeline) if draft else self._filler_for(region)
-        run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step, on_kept)
+        run = Run(request.photo, region, filler, self._judge, settings, on_pass, on_step, on_kept, started)
         outcome, told = run.made_sure(self._finder.finders, retries=0 if draft else RETRIES)
         again = partial(self._inpainted, request, region, draft, None)
         return self._result("inpaint", request, region, outcome, settings, started, again, told)
@@ -244,6 +247,7 @@ class Engine:
         mask: AnyMask = None,
         seed: int | None = None,
         passes: int | None = None,
+        max_seconds: float | None = None,
         par: float | None = None,
         candidates: int | None = None,
         steps: int | None = None,
@@ -258,7 +262,13 @@ class Engine:
         artifacts comes back unchanged, with stop "threshold". Raises as `inpaint` does.
         """
         settings = self.settings.updated(
-            seed=seed, passes=passes, par=par, candidates=candidates, steps=steps, mark=mark
+            seed=seed,
+            passes=passes,
+            max_seconds=max_seconds,
+            par=par,
+            candidates=candidates,
+            steps=steps,
+            mark=mark,
         )
         request = to_refine(any_photo_of(image), mask, like=image)
         return self.refined(request, settings, on_pass=on_pass, on_step=on_step, on_kept=on_kept)
@@ -293,7 +303,7 @@ class Engine:
         started = time.perf_counter() if started is None else started
         found = areas_of(request.photo.pixels, region.hole, self._filler.side)
         areas = [replace(a, judgement=self._judge(a.image, a.hole)) for a in found]
-        run = Run(request.photo, region, self._filler, self._judge, settings, on_pass, on_step, on_kept)
+        run = Run(request.photo, region, self._filler, self._judge, settings, on_pass, on_step, on_kept, started)
         outcome = run.repaired(areas)
         again = partial(self._refined, request, region, None)
         return self._result("refine", request, region, outcome, settings, started, again)

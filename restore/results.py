@@ -58,8 +58,8 @@ class InpaintResult(EditRecord):
     ) -> InpaintResult:
         """Another fill of the same pixels, which are not looked for again.
 
-        seed: the last one's next if None. options: passes, par, candidates, steps, shape_precision and mark as of
-        `Engine.inpaint`; the others stay as they were. Raises InputError, Cancelled.
+        seed: the last one's next if None. options: passes, max_seconds, par, candidates, steps, shape_precision and
+        mark as of `Engine.inpaint`; the others stay as they were. Raises InputError, Cancelled.
         """
         if self.repaint is None:
             raise InputError("expected the result of an engine, got one without; call inpaint again")

@@ -19,11 +19,12 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 @dataclass(frozen=True)
 class Settings:
     """model: "builtin", a preset, hub id, folder or file; grounder, judge: likewise, what finds objects and judges.
-    offline: never touch the network. passes: most passes over a hole (≥ 1). par: stop when PAR_hole is at or
-    below this. candidates: fills per pass for the judge to choose from. steps: denoising steps of a
-    sampled draft or of the model. seed: same seed, same bytes. shape_precision: how closely a
-    painted object follows its mask, 0 exactly … 1 within its box; None: by the mask's own form. lora: files of
-    LoRAs for the model, "FILE" or "FILE:WEIGHT". mark: tell of the edit in the result's XMP."""
+    offline: never touch the network. passes: most passes over a hole (≥ 1). max_seconds: no pass is begun that
+    would end later than this after the start, None: no limit. par: stop when PAR_hole is at or below this.
+    candidates: fills per pass for the judge to choose from. steps: denoising steps of a sampled draft or of the
+    model. seed: same seed, same bytes. shape_precision: how closely a painted object follows its mask, 0
+    exactly … 1 within its box; None: by the mask's own form. lora: files of LoRAs for the model, "FILE" or
+    "FILE:WEIGHT". mark: tell of the edit in the result's XMP."""
 
     model: str = "builtin"
     grounder: str = "builtin"
@@ -32,6 +33,7 @@ class Settings:
     device: str = "auto"
     seed: int = 0
     passes: int = 5
+    max_seconds: float | None = None
     par: float = 0.05
     candidates: int = 3
     steps: int = 8
@@ -52,6 +54,9 @@ class Settings:
                 raise InputError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
         if not isinstance(self.par, (int, float)) or not 0 <= self.par <= 1:
             raise InputError(f"expected par between 0 and 1 (share of bad pixels in the hole), got {self.par!r}")
+        limit = self.max_seconds
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0):
+            raise InputError(f"expected max_seconds above 0, or none for no limit, got {self.max_seconds!r}")
         if self.shape_precision is not None and not (
             isinstance(self.shape_precision, (int, float)) and 0 <= self.shape_precision <= 1
         ):

@@ -43,6 +43,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             setting("seed", "Same seed, same pixels.", type=int),
             setting("passes", "Most passes over the hole.", type=int),
+            setting("max-seconds", "Begin no pass that would end later than this.", type=float),
             setting("par", "Stop when the share of bad pixels in the hole is at most this.", type=float),
             setting("candidates", "Fills per pass for the judge to choose from.", type=int),
             setting("steps", "Denoising steps of sampled drafts.", type=int),
@@ -132,8 +133,9 @@ def refine(image: str, mask: str | None, **options: Any) -> None:
 def _models(options: dict[str, Any]) -> Models:
     from restore.edit.choose import models_for, settings_for
 
-    names = ("seed", "passes", "par", "candidates", "steps", "model", "grounder", "judge", "device", "shape_precision")
+    names = ("seed", "passes", "max_seconds", "par", "candidates", "steps", "model", "grounder", "judge", "device")
     changes = {name: options.get(name) for name in names} | {"offline": options["offline"] or None}
+    changes["shape_precision"] = options.get("shape_precision")
     changes["lora"] = options["lora"] or None
     changes["mark"] = False if options["no_mark"] else None
     return models_for(settings_for(options["config"], **changes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,8 @@ RETRIES = 1  # attempts after the first while the grounder says that the instruc
 @dataclass(frozen=True)
 class Run:
     """What is repainted, by what, judged by whom, and who is told: `on_pass(record)`, `on_step(done, total)` and
-    `on_kept(record, photo)`, with the photo after a pass that was kept, may return False to stop."""
+    `on_kept(record, photo)`, with the photo after a pass that was kept, may return False to stop. started: since
+    when its seconds count (time.perf_counter)."""
 
     photo: AnyPhoto
     region: Region
@@ -38,6 +40,12 @@ class Run:
     on_pass: OnPass | None = None
     on_step: OnStep | None = None
     on_kept: OnKept | None = None
+    started: float = 0.0
+
+    @property
+    def until(self) -> float | None:
+        """When its time is up, None where it has no limit."""
+        return None if self.settings.max_seconds is None else self.started + self.settings.max_seconds
 
     def made_sure(self, finders: Finders, retries: int = RETRIES) -> tuple[Outcome, Presence | None]:
         """The repaired areas, made anew where the grounder finds what should be gone or misses what should be there.
@@ -47,7 +55,7 @@ class Run:
         trial, best = self, self.attempt(finders)
         outcome, told = best
         for attempt in range(1, 1 + retries):
-            if told is None or told.right:
+            if told is None or told.right or self._late(outcome):
                 break
             settings = self.settings.updated(seed=self.settings.seed + attempt)
             trial = replace(trial, region=trial.without(outcome.areas, told), settings=settings)
@@ -55,6 +63,10 @@ class Run:
             if told is not None and best[1] is not None and told.better(best[1]):
                 best = outcome, told
         return best
+
+    def _late(self, outcome: Outcome) -> bool:
+        """Whether not even a first pass like the last attempt's would end in time."""
+        return self.until is not None and time.perf_counter() + outcome.passes[0].seconds > self.until
 
     def attempt(self, finders: Finders) -> tuple[Outcome, Presence | None]:
         """The areas of the region, repaired, and whether what the words said is so; None where no words said it."""
@@ -115,4 +127,4 @@ class Run:
                 tell(self.on_kept, record, edited(self.photo, areas, region.hole))
 
         height, width = self.photo.pixels.shape[:2]
-        return repair(areas, height * width, fill, judge, settings, passed, self.filler.patience)
+        return repair(areas, height * width, fill, judge, settings, passed, self.filler.patience, self.until)

@@ -97,6 +97,8 @@ def _verdict(result: EditRecord) -> str:
     return {
         "threshold": f"{stopped}: artifacts cover {left} of the hole, within {limit}.",
         "budget": f"{stopped}, as many as were allowed: artifacts still cover {left} of the hole, above {limit}.",
+        "time": f"{stopped}: another would not have ended within {result.settings.max_seconds} seconds. "
+        f"Artifacts still cover {left} of the hole, above {limit}.",
         "no-gain": f"{stopped}: the last {undone} brought no gain and were rolled back. "
         f"Artifacts still cover {left} of the hole, above {limit}.",
     }.get(result.stop, f"{stopped}: {result.stop}.")
@@ -173,6 +175,13 @@ def _details(result: EditRecord) -> dict[str, Mapping[str, Any]]:
         "rest": f"{result.seconds - in_passes:.2f} s (loading models, finding the region, pasting)",
         "in all": f"{result.seconds:.2f} s",
     }
+    heard = {}
+    for p in result.passes:
+        for k, one in enumerate(p.heard):
+            without = f", not “{one.negative}”" if one.negative else ""
+            strength = "" if one.strength is None else f", strength {one.strength:g}"
+            place = f" ({k + 1})" if len(p.heard) > 1 else ""
+            heard[f"pass {p.index}{place}"] = f"“{one.prompt}”{without}{strength}"
     told = {"XMP": "nothing" if result.mark is None else result.mark.sentence}
     made_with = {
         "device": result.device,
@@ -184,6 +193,7 @@ def _details(result: EditRecord) -> dict[str, Mapping[str, Any]]:
     models = {name: f"sha256 {entry['sha256']}" for name, entry in manifest().items()}
     return {
         "Region": region,
+        **({"What the model heard": heard} if heard else {}),
         "Timings": timings,
         "Settings": asdict(result.settings),
         "Shipped models": models,

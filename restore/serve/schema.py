@@ -38,6 +38,7 @@ SAID = {
 LOOP = {
     "seed": _number("seed"),
     "passes": _told(_number("passes"), "most passes over the hole"),
+    "max_seconds": _told(_number("max_seconds"), "begin no pass that would end later than this"),
     "par": _told(_number("par"), "stop when this share of the hole, or less, looks wrong"),
     "candidates": _told(_number("candidates"), "fills per pass for the judge to choose from"),
     "steps": _number("steps"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from restore.images.photo import Photo
     from restore.results import EnhanceResult, InpaintResult
 
-LOOP = ("seed", "passes", "par", "candidates", "steps")
+LOOP = ("seed", "passes", "max_seconds", "par", "candidates", "steps")
 Say = Callable[[str, dict[str, Any]], Any]  # ("step" | "pass" | "kept", what); answers False to stop
 Result = dict[str, Any]  # JSON: "files" by kind, and what is known of each result
 
