@@ -68,7 +68,7 @@ def test_inpaint_writes_a_picture_of_the_same_size_and_exact_background(photo, m
         "source": "mask", "pixels": 1800, "box": [80, 70, 45, 40],
         "regions": [{"source": "mask", "said": None, "pixels": 1800, "box": [80, 70, 45, 40]}],
     }  # fmt: skip
-    fields = {"index", "par_hole", "par_image", "quality", "confidence", "accepted", "seconds"}
+    fields = {"index", "par_hole", "par_image", "quality", "confidence", "accepted", "seconds", "heard"}
     assert all(set(p) == fields for p in summary["passes"])
     assert summary["stop"] in {"threshold", "budget", "no-gain"}
     assert np.array_equal(np.asarray(Image.open(tmp_path / "m.png")) > 127, hole)

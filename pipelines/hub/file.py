@@ -13,7 +13,7 @@ A TorchScript may take more that are no tensors: truncation, noise mode, switche
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,27 @@ class FilePainter:
         self.size = size
         self.net = self._onnx(path) if path.suffix.lower() == ".onnx" else self._torchscript(path, device)
 
+    def strength_for(self, steps: int, *, mend: bool) -> None:
+        """It has none."""
+
+    def several(
+        self,
+        image: Image,
+        mask: Mask,
+        prompt: str,
+        negative: str,
+        *,
+        generators: Sequence[torch.Generator],
+        **options: Any,
+    ) -> Iterator[NDArray[np.float32]]:
+        first: NDArray[np.float32] | None = None
+        for generator in generators:
+            picture = self(image, mask, prompt, negative, generator=generator, **options)
+            if first is not None and np.array_equal(picture, first):  # it draws nothing
+                return
+            first = picture if first is None else first
+            yield picture
+
     def shape_for(self, crop: Shape) -> Shape:
         return native_shape(crop, self.size, MULTIPLE, square=self.square)
 
@@ -58,6 +79,7 @@ class FilePainter:
         *,
         generator: torch.Generator,
         num_inference_steps: int,
+        strength: float | None = None,
         on_step: OnStep | None = None,
     ) -> NDArray[np.float32]:
         pixels = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32) / 255)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,13 +22,18 @@ from restore.pipelines.hub.crop import native_shape
 from restore.pipelines.hub.guard import fault
 from restore.pipelines.hub.opening import configs_of
 from restore.pipelines.hub.placement import DeviceMemory
+from restore.pipelines.hub.together import Together
 
+REFINE = 0.6  # strength of a pass that mends a fill: of the range in which what is there guides what comes (SDEdit,
+# Meng et al., ICLR 2022) the upper end
+TRIAL = 2  # steps of the call that tells whether candidates may be drawn together
 FRAMES = 5  # the fewest that a video model which edits one picture is asked for (ChronoEdit)
 
 log = logging.getLogger("restore")
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Picture = NDArray[np.float32]
 Shape = tuple[int, int]
 OnStep = Callable[[], None]
 
@@ -38,12 +44,16 @@ class BlankedError(ModelUnavailableError):
 
 @dataclass(frozen=True)
 class PainterOptions:
-    """size: native side, pixels (0: from the model's config); the rest as diffusers names it, None: the model's own."""
+    """size: native side, pixels (0: from the model's config); the rest as diffusers names it, None: the model's own.
+    refine_strength: where the picture holds a fill already. together: draw candidates in one call where they are then
+    the same, None: on a GPU."""
 
     size: int = 0
     guidance: float | None = None
     strength: float | None = None
+    refine_strength: float | None = None
     image_guidance: float = 1.5
+    together: bool | None = None
 
 
 class Painter(Protocol):
@@ -60,19 +70,25 @@ class Painter(Protocol):
         """(height, width) at which it takes a crop of (h, w)."""
         ...
 
-    def __call__(
+    def strength_for(self, steps: int, *, mend: bool) -> float | None:
+        """The strength that it will be called at, None where it has none. mend: the picture holds a fill already."""
+        ...
+
+    def several(
         self,
         image: Image,
         mask: Mask,
         prompt: str,
         negative: str,
         *,
-        generator: torch.Generator,
+        generators: Sequence[torch.Generator],
         num_inference_steps: int,
+        strength: float | None = None,
         on_step: OnStep | None = None,
-    ) -> NDArray[np.float32]:
-        """image (h, w, 3), mask (h, w) → (h', w', 3) in [0, 1]; h and w are those of `shape_for`. Raises
-        ModelUnavailableError where the model fails or what it makes is no picture (guard.py)."""
+    ) -> Iterator[Picture | BlankedError]:
+        """image (h, w, 3), mask (h, w) → for each generator, or fewer where no more could differ, (h', w', 3) in
+        [0, 1]; h and w are those of `shape_for`. Raises ModelUnavailableError where the model fails or what it makes
+        is no picture (guard.py)."""
         ...
 
 
@@ -88,8 +104,20 @@ class HubPainter:
         self.scale = self.able.scale if options.guidance is None else options.guidance
         self.negative = self.able.negative and (self.scale is None or self.scale > 1)
         self.memory = DeviceMemory(pipe, device, name)
+        wanted = device.type == "cuda" if options.together is None else options.together
+        self.together = Together(self._made, device, name, wanted=wanted)
         if self.able.control:
             log.info("%s: its ControlNet is shown the photo with the hole left out, as one for inpainting wants", name)
+
+    def strength_for(self, steps: int, *, mend: bool) -> float | None:
+        """At least one step is left to make."""
+        if self.able.strength is None:
+            return None
+        strength = self.able.strength if self.options.strength is None else self.options.strength
+        if not mend:
+            return strength
+        wanted = REFINE if self.options.refine_strength is None else self.options.refine_strength
+        return min(strength, max(wanted, 1.000001 / steps))  # more than 1 step, whatever rounding does
 
     def shape_for(self, crop: Shape) -> Shape:
         """Where a class knows certain sizes only, and would cut the crop to one of them: the nearest of these."""
@@ -114,9 +142,47 @@ class HubPainter:
         *,
         generator: torch.Generator,
         num_inference_steps: int,
+        strength: float | None = None,
         on_step: OnStep | None = None,
-    ) -> NDArray[np.float32]:
-        given = self.arguments(image, mask, prompt, negative, num_inference_steps, on_step)
+    ) -> Picture:
+        """One candidate, as `several` makes them; raises BlankedError where it is a blank one."""
+        given = self.arguments(image, mask, prompt, negative, num_inference_steps, on_step, strength)
+        return self._checked(given, generator, image, mask)
+
+    def several(
+        self,
+        image: Image,
+        mask: Mask,
+        prompt: str,
+        negative: str,
+        *,
+        generators: Sequence[torch.Generator],
+        num_inference_steps: int,
+        strength: float | None = None,
+        on_step: OnStep | None = None,
+    ) -> Iterator[Picture | BlankedError]:
+        def arguments(steps: int) -> dict[str, Any]:
+            return self.arguments(image, mask, prompt, negative, steps, on_step, strength)
+
+        left, given, key = list(generators), arguments(num_inference_steps), (mask.shape, strength)
+        while left:
+            count = self.together.size(key, len(left), lambda: arguments(max(TRIAL, _least(strength))))
+            group, left = left[:count], left[count:]
+            states = [generator.get_state() for generator in group]
+            made = self.together.pictures(key, given, group) if count > 1 else None
+            for k, generator in enumerate(group):
+                found = None if made is None else made[k]
+                if isinstance(found, np.ndarray) and not fault(found, image, mask):
+                    yield found
+                    continue
+                generator.set_state(states[k])
+                try:
+                    yield self._checked(given, generator, image, mask)
+                except BlankedError as error:
+                    yield error
+
+    def _checked(self, given: dict[str, Any], generator: torch.Generator, image: Image, mask: Mask) -> Picture:
+        """One candidate that is a picture, in float32 if need be."""
         state = generator.get_state()
         picture = self._run(given, generator)
         if (wrong := fault(picture, image, mask)) and self.memory.widen():
@@ -132,7 +198,14 @@ class HubPainter:
         return picture
 
     def arguments(
-        self, image: Image, mask: Mask, prompt: str, negative: str, steps: int, on_step: OnStep | None
+        self,
+        image: Image,
+        mask: Mask,
+        prompt: str,
+        negative: str,
+        steps: int,
+        on_step: OnStep | None,
+        strength: float | None = None,
     ) -> dict[str, Any]:
         """What the pipeline's call is given, but for its generator."""
         able, (height, width) = self.able, mask.shape
@@ -155,7 +228,7 @@ class HubPainter:
         if able.guidance and self.scale is not None:
             given[able.guidance] = self.scale
         if able.strength is not None:
-            given["strength"] = able.strength if self.options.strength is None else self.options.strength
+            given["strength"] = self.strength_for(steps, mend=False) if strength is None else strength
         if able.image_guidance:
             given["image_guidance_scale"] = self.options.image_guidance
         if able.frames:
@@ -166,39 +239,49 @@ class HubPainter:
             given[able.callback] = lambda *_: on_step and on_step()
         return given
 
-    def _run(self, given: dict[str, Any], generator: torch.Generator) -> NDArray[np.float32]:
-        state = generator.get_state()
+    def _run(self, given: dict[str, Any], generator: torch.Generator) -> Picture:
+        (made,) = self.memory.run(lambda: self._made(given, [generator]))
+        if isinstance(made, BlankedError):
+            raise made
+        return made
 
-        def call() -> Any:
-            generator.set_state(state)  # a call that is run again must see the same noise
-            with seeded(generator, self.memory.device):
-                return self.pipe(**given, generator=generator)
-
+    def _made(self, given: dict[str, Any], generators: Sequence[torch.Generator]) -> list[Any]:
+        """One call for as many candidates as there are generators: pictures, and errors for blank ones. A call that is
+        run again sees the same noise. Raises torch.OutOfMemoryError, and ModelUnavailableError for all else."""
+        states = [generator.get_state() for generator in generators]
         try:
-            with quiet("diffusers", "transformers"):
-                out = self.memory.run(call)
-                hidden = any(getattr(out, "nsfw_content_detected", None) or ())
-                picture = _picture(out)
+            with quiet("diffusers", "transformers"), seeded(generators[0], self.memory.device):
+                out = self.pipe(**given, generator=generators[0] if len(generators) == 1 else list(generators))
+                made: list[Any] = _pictures(out, len(generators))
+                hidden = list(getattr(out, "nsfw_content_detected", None) or [])
+        except torch.OutOfMemoryError:
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+            raise
         except RestoreError:
             raise
         except Exception as error:  # diffusers, transformers and what they call raise whatever they please
             raise ModelUnavailableError(
                 f"expected {self.able.pipeline} of {self.name} to repaint, got: {one_line(error)}"
             ) from error
-        if hidden:
-            raise BlankedError(
-                f"expected a fill of {self.name}, got a blank one: its safety checker took it for something unsafe; "
-                "try another seed or other words"
-            )
-        return picture
+        blank = BlankedError(
+            f"expected a fill of {self.name}, got a blank one: its safety checker took it for something unsafe; "
+            "try another seed or other words"
+        )
+        return [blank if any(hidden[k : k + 1]) else picture for k, picture in enumerate(made)]
 
 
-def _picture(out: Any) -> NDArray[np.float32]:
-    """(h, w, 3) of what a pipeline returned: its first picture, or the last frame of its first video."""
+def _least(strength: float | None) -> int:
+    """Steps of which a call at that strength makes two."""
+    return 0 if strength is None else math.ceil(TRIAL / strength)
+
+
+def _pictures(out: Any, count: int) -> list[Picture]:
+    """(h, w, 3) of what a pipeline returned: its first pictures, or the last frames of its first videos."""
     pictures = getattr(out, "images", getattr(out, "image", None))  # Kandinsky 5 has one name for several
-    found = out.frames[0][-1] if pictures is None else pictures[0]
-    picture = np.asarray(found)
-    return np.asarray(picture / 255 if picture.dtype == np.uint8 else picture, np.float32)
+    found = [frames[-1] for frames in out.frames[:count]] if pictures is None else pictures[:count]
+    arrays = [np.asarray(picture) for picture in found]
+    return [np.asarray(x / 255 if x.dtype == np.uint8 else x, np.float32) for x in arrays]
 
 
 def _without_hole(image: Image, mask: Mask) -> torch.Tensor:

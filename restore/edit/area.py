@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -23,8 +23,18 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What a model that hears words was told: "" = nothing. strength: 1 = it began from noise, less = from the fill
+    that was there, None = it has none."""
+
+    prompt: str
+    negative: str
+    strength: float | None
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """One fill of a window: image (h, w, 3), mean confidence over the hole.
+    """One fill of a window: image (h, w, 3), mean confidence over the hole; heard: what its model was told.
 
     source (h, w, 3): where each filled pixel was copied from (pipelines/fill/enlarge.py), None where a model made the
     pixels: a window that is worked on at a reduced size is enlarged with the photo's own detail either way.
@@ -33,11 +43,13 @@ class Candidate:
     image: Image
     confidence: float
     source: Source | None = None
+    heard: Heard | None = None
 
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One pass over all holes; numbers are those of its best fills, kept or not."""
+    """One pass over all holes; numbers are those of its best fills, kept or not. heard: what the model was told for
+    them."""
 
     index: int
     par_hole: float
@@ -46,6 +58,7 @@ class PassRecord:
     confidence: float
     accepted: bool
     seconds: float
+    heard: list[Heard] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,8 @@ class Area:
     pass.
 
     hole (h, w), image (h, w, 3): the window's size, or reduced to what the model works on; a pixel with any of the hole
-    in it is hole. source (h, w, 3): where the pixels came from, None while they are the photo's own.
+    in it is hole. source (h, w, 3): where the pixels came from, None while they are the photo's own; heard: what a
+    model was told for them.
     """
 
     window: Window
@@ -63,6 +77,7 @@ class Area:
     judgement: Judgement | None = None
     confidence: float = 0.0
     source: Source | None = None
+    heard: Heard | None = None
 
     def bad(self) -> Mask:
         """Pixels to fill next: the whole hole at first, then its artifacts, dilated (5×5, scaled to the window)."""
@@ -77,7 +92,7 @@ class Area:
 class Outcome:
     """`history` holds the areas as they stood after each pass, `proposed` the best it tried, kept or not.
 
-    `stop` is "threshold", "budget" or "no-gain".
+    `stop` is "threshold", "budget" (all passes were made), "time" or "no-gain".
     """
 
     passes: list[PassRecord]

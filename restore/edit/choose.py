@@ -35,17 +35,21 @@ def completed(located: Located) -> Located:
     Raises ModelUnavailableError where the pipeline cannot repaint.
     """
     preset = located.preset
-    if located.network or None not in (preset.steps, preset.guidance, preset.strength):
+    if located.network or None not in (preset.steps, preset.guidance, preset.strength, preset.refine_strength):
         return located
+    from restore.pipelines.hub.inpaint import REFINE
     from restore.pipelines.hub.opening import plan_for
 
     able = plan_for(located.path, preset.pipeline, located.also).able
     like = preset_of_class(able.pipeline)
-    own = {"steps": able.steps, "guidance": able.scale, "strength": able.strength}
+    own = {"steps": able.steps, "guidance": able.scale, "strength": able.strength, "refine_strength": None}
+    if able.strength is not None:
+        own["refine_strength"] = REFINE
     values: dict[str, Any] = {key: getattr(like, key, None) for key in own}
     values = {key: own[key] if value is None else value for key, value in values.items()}
     left: dict[str, Any] = {key: value for key, value in values.items() if getattr(preset, key) is None}
-    return replace(located, preset=replace(preset, **left))
+    words = {key: getattr(preset, key) or getattr(like, key, {}) for key in ("prompts", "negatives")}
+    return replace(located, preset=replace(preset, **left, **words))
 
 
 def settings_for(config: str | Path | None, **changes: Any) -> Settings:
@@ -79,7 +83,7 @@ def shown(model: str) -> dict[str, Any]:
         scale = "" if preset.guidance is None else f" {preset.guidance:g}"
         rows["guidance"] = f"{able.guidance}{scale}, {'classifier-free' if able.real else 'distilled'}"
     if able.strength is not None:
-        rows["strength"] = preset.strength
+        rows["strength"], rows["refine strength"] = preset.strength, preset.refine_strength
     if predicts := read_json(plan.folder / "scheduler" / "scheduler_config.json").get("prediction_type"):
         rows["predicts"] = predicts
     stops = "between steps" if able.callback else "between fills only"
@@ -176,5 +180,8 @@ def _open_painter(located: Located, device: torch.device, loras: Sequence[str]) 
     stored = "" if preset.dtype else stored_dtype(path)
     pipe = load(plan, dtype_for(preset.dtype, stored, device, transformer=plan.transformer), located.also)
     add_loras(pipe, loras)
-    options = PainterOptions(preset.size, preset.guidance, preset.strength, preset.image_guidance)
-    return PainterFiller(HubPainter(pipe, options, device, preset.name), preset.name)
+    options = PainterOptions(
+        preset.size, preset.guidance, preset.strength, preset.refine_strength, preset.image_guidance
+    )
+    painter = HubPainter(pipe, options, device, preset.name)
+    return PainterFiller(painter, preset.name, preset.prompts, preset.negatives)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
-from restore.edit.area import SIDE, Area, Candidate, Mask
+from restore.edit.area import SIDE, Area, Candidate, Heard, Mask
 from restore.edit.fillers import Order, pasted
 from restore.edit.loop import PATIENCE
 from restore.grounding.instruction import Instruction
+from restore.hub.prompts import AVOIDED, DONE, SHOWN, filled
 from restore.pipelines.hub.crop import around, changed, grown, matched, shrunk
-from restore.pipelines.hub.inpaint import BlankedError, Painter
+from restore.pipelines.hub.inpaint import BlankedError, Painter, Picture
 
-BACKGROUND = "empty background, nothing but the surroundings continued, natural photograph"
-UNWANTED = "object, text, watermark, frame"
+NONE: Mapping[str, str] = MappingProxyType({})
 BETWEEN = {"near": "next to", "left": "to the left of", "right": "to the right of", "front": "in front of"}
 
 log = logging.getLogger("restore")
@@ -30,30 +32,36 @@ class Words:
     negative: str
 
 
-def words_for(instruction: Instruction | None, *, instructed: bool, at: str = "") -> Words:
+def words_for(
+    instruction: Instruction | None,
+    *,
+    instructed: bool,
+    at: str = "",
+    prompts: Mapping[str, str] = NONE,
+    negatives: Mapping[str, str] = NONE,
+) -> Words:
     """A prompt of what shall be seen, or, where the model is `instructed`, the instruction itself.
 
     Removing is asking for background, with the names of the objects as the negative prompt. A description is passed on
-    as it is. at: where in the crop the hole is, for models that are told what to do and nothing was named.
+    as it is. at: where in the crop the hole is, for models that are told what to do and nothing was named. prompts,
+    negatives: the model's own templates by task (hub/prompts.py).
     """
-    if instruction is None:
-        return Words(f"remove the object {at}".strip() if instructed else BACKGROUND, UNWANTED)
-    names = list(dict.fromkeys(thing.phrase for thing in instruction.things))
-    if instruction.subject is None:
-        removal = "remove " + " and ".join(f"the {name}" for name in names)
-        return Words(removal if instructed else BACKGROUND, ", ".join([*names, UNWANTED]))
-    if instruction.described:
-        return Words(instruction.subject, "")
-    if instruction.action == "add":
-        where = ""
-        if instruction.relation is not None:
+    if instruction is not None and instruction.described:
+        return Words(instruction.subject or "", "")
+    names = [] if instruction is None else list(dict.fromkeys(thing.phrase for thing in instruction.things))
+    things = " and ".join(f"the {name}" for name in names) or f"the object {at}".strip()
+    slots = {"things": things, "subject": "", "where": ""}
+    task = "remove"
+    if instruction is not None and instruction.subject is not None:
+        task, slots["subject"] = "paint" if instruction.action == "add" else "replace", instruction.subject
+        if task == "paint" and instruction.relation is not None:
             kind, target = instruction.relation.kind, instruction.relation.target
-            where = f" {BETWEEN.get(kind, kind)} the {target.phrase}"
-        return Words(f"add {instruction.subject}{where}" if instructed else f"{instruction.subject}{where}", "")
-    old = " and ".join(f"the {name}" for name in names)
-    new = f"replace {old} with {instruction.subject}" if instructed else instruction.subject
-    spoken = set(instruction.subject.split())  # "the car with a red car"
-    return Words(new, ", ".join(t.phrase for t in instruction.things if not spoken & set(t.object.split())))
+            slots["where"] = f" {BETWEEN.get(kind, kind)} the {target.phrase}"
+        spoken = set(instruction.subject.split())  # "the car with a red car"
+        names = [thing.phrase for thing in instruction.things if not spoken & set(thing.object.split())]
+    slots["names"] = ", ".join(names)
+    prompt = prompts.get(task, (DONE if instructed else SHOWN)[task])
+    return Words(filled(prompt, slots), filled(negatives.get(task, AVOIDED[task]), slots))
 
 
 def place(todo: Mask) -> str:
@@ -67,51 +75,64 @@ def place(todo: Mask) -> str:
 
 
 class PainterFiller:
-    """A `Painter` as a `Filler`: one candidate at a time, each from its own generator."""
+    """A `Painter` as a `Filler`: every candidate from its own generator. prompts, negatives: the model's own words."""
 
-    def __init__(self, painter: Painter, name: str) -> None:
+    def __init__(
+        self, painter: Painter, name: str, prompts: Mapping[str, str] = NONE, negatives: Mapping[str, str] = NONE
+    ) -> None:
         self.painter, self.name, self.side = painter, name, max(SIDE, painter.size)
+        self.prompts, self.negatives = prompts, negatives
         self.patience = PATIENCE
         self.told: set[str] = set()
 
     def fill(self, area: Area, todo: Mask, order: Order) -> list[Candidate]:
-        seen = todo[around(todo, self.painter.size)]
-        words = words_for(order.instruction, instructed=self.painter.instructed, at=place(seen))
+        """A pass over a fill that is there begins from it, at the model's lower strength."""
+        painter, part, steps = self.painter, around(todo, self.painter.size), order.settings.steps
+        image, hole = area.image[part], todo[part]
+        words = words_for(
+            order.instruction,
+            instructed=painter.instructed,
+            at=place(hole),
+            prompts=self.prompts,
+            negatives=self.negatives,
+        )
         self._tell(words, order.instruction)
+        strength = painter.strength_for(steps, mend=area.judgement is not None)
+        heard = Heard(words.prompt, words.negative if painter.negative else "", strength) if painter.speaks else None
+        drawn = painter.several(
+            *shrunk(image, hole, painter.shape_for(hole.shape)),
+            words.prompt,
+            words.negative,
+            generators=[order.generator(k) for k in range(order.settings.candidates)],
+            num_inference_steps=steps,
+            strength=strength,
+            on_step=order.on_step,
+        )
         candidates, blank = [], None
-        for k in range(order.settings.candidates):
-            try:
-                candidates.append(self._candidate(area, todo, words, order.generator(k), order))
-            except BlankedError as error:  # another seed may pass
-                log.warning("%s", error)
-                blank = error
+        for k, picture in enumerate(drawn):
+            if isinstance(picture, BlankedError):  # another seed may pass
+                log.warning("%s", picture)
+                blank = picture
+            else:
+                candidates.append(self._candidate(area, part, hole, picture, heard))
             if order.on_candidate is not None:
                 order.on_candidate(k)
         if blank is not None and not candidates:
             raise blank
         return candidates
 
-    def _candidate(self, area: Area, todo: Mask, words: Words, generator: torch.Generator, order: Order) -> Candidate:
-        painter, part = self.painter, around(todo, self.painter.size)
-        image, hole = area.image[part], todo[part]
-        small, mask = shrunk(image, hole, painter.shape_for(hole.shape))
-        drawn = painter(
-            small,
-            mask,
-            words.prompt,
-            words.negative,
-            generator=generator,
-            num_inference_steps=order.settings.steps,
-            on_step=order.on_step,
-        )
+    def _candidate(
+        self, area: Area, part: tuple[slice, slice], hole: Mask, drawn: Picture, heard: Heard | None
+    ) -> Candidate:
+        image = area.image[part]
         new, agreement = matched(image, grown(drawn, hole.shape), hole)
-        if painter.edits:
+        if self.painter.edits:
             hole = changed(image, new, hole)
             if not hole.any():
                 log.warning("%s left the hole as it was; say it otherwise or use an inpainting model", self.name)
         out = area.image.copy()
         out[part] = pasted(image, torch.from_numpy(new).permute(2, 0, 1), hole)
-        return Candidate(out, agreement)
+        return Candidate(out, agreement, heard=heard)
 
     def _tell(self, words: Words, instruction: Instruction | None) -> None:
         """Say once what the model cannot hear."""

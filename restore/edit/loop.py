@@ -45,10 +45,12 @@ def repair(
     settings: Settings,
     on_pass: Callable[[PassRecord, list[Area]], None] | None = None,
     patience: int = PATIENCE,
+    until: float | None = None,
 ) -> Outcome:
     """Run the loop. `pixels` is the photo's size, for PAR_image; areas that carry a judgement are refined.
     on_pass hears of each pass and of the areas as they stand after it. patience: passes in a row without gain that end
-    the loop."""
+    the loop. until: no pass after the first begins that would end later if it took as long as the one before it
+    (time.perf_counter)."""
     passes: list[PassRecord] = []
     history: list[list[Area]] = []
     proposed: list[list[Area]] = []
@@ -62,11 +64,16 @@ def repair(
         if stop == "threshold":
             break
         started = time.perf_counter()
+        if until is not None and index > 1 and started + passes[-1].seconds > until:
+            stop = "time"
+            break
         tried = [_attempt(area, index, fill, judge, settings.par) for area in areas]
         kept = [new if _better(new, old) else old for new, old in zip(tried, areas, strict=True)]
         accepted = any(new is not old for new, old in zip(kept, areas, strict=True))
-        areas = kept
-        passes.append(_record(index, areas if accepted else tried, pixels, accepted, time.perf_counter() - started))
+        before, areas = areas, kept
+        heard = list(dict.fromkeys(a.heard for a, old in zip(tried, before, strict=True) if a is not old and a.heard))
+        record = _record(index, areas if accepted else tried, pixels, accepted, time.perf_counter() - started)
+        passes.append(replace(record, heard=heard))
         history.append(areas)
         proposed.append(tried)
         if on_pass is not None:
@@ -92,6 +99,7 @@ def _attempt(area: Area, index: int, fill: Fill, judge: Judge, par: float) -> Ar
             judgement=judge(c.image, area.hole),
             confidence=c.confidence,
             source=_filled(area, todo, c.source),
+            heard=c.heard,
         )
         for c in fill(area, todo, index)
     ]
@@ -128,7 +136,8 @@ def _mixed(area: Area, todo: Mask, tried: list[Area], judge: Judge) -> Area:
         image[part] = picture.image[part]
         if picture.source is not None:
             source[part] = picture.source[part]
-    return replace(area, image=image, judgement=judge(image, area.hole), confidence=tried[0].confidence, source=source)
+    judgement, heard = judge(image, area.hole), tried[0].heard
+    return replace(area, image=image, judgement=judgement, confidence=tried[0].confidence, source=source, heard=heard)
 
 
 def _filled(area: Area, todo: Mask, source: Source | None) -> Source:

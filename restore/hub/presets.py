@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from restore.errors import InputError, ModelUnavailableError
+from restore.hub.prompts import check_templates
 from restore.settings import load_mapping
 
 FOLDER = Path(str(files("restore.configs")))
 ROLES = ("fill", "ground")
 DTYPES = ("float32", "float16", "bfloat16")
-LIKE = {"steps": 30, "guidance": 7.5, "strength": 1.0}  # of values that may be left to the model
+LIKE: dict[str, Any] = {  # of values that may be left to the model
+    "steps": 30, "guidance": 7.5, "strength": 1.0, "refine_strength": 0.6, "prompts": {}, "negatives": {},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,11 @@ class Preset:
     tag; path: a local folder or file instead. also: further repositories it needs. file: the one file wanted of the
     repository. pipeline: class of diffusers or transformers, "" = what the folder's own index says. variant: file
     variant to prefer ("fp16"). size: native side, pixels, 0 = what the model's config says. steps, guidance, strength,
-    image_guidance: of the sampler, None = the class's own. dtype: on an accelerator, "" = what the files hold; half
-    precision becomes float32 on a CPU. download, memory: GB. licence: its name. gated: whether the hub asks for an
-    account that has accepted the licence. needs: packages beside ours that its parts want. distilled: whether steps
-    and guidance are of this model alone, not of all of its class.
+    image_guidance: of the sampler, None = the class's own. refine_strength: of passes that mend a fill. prompts,
+    negatives: what it is told for each task (prompts.py), where that is not what its kind is told. dtype: on an
+    accelerator, "" = what the files hold; half precision becomes float32 on a CPU. download, memory: GB. licence: its
+    name. gated: whether the hub asks for an account that has accepted the licence. needs: packages beside ours that
+    its parts want. distilled: whether steps and guidance are of this model alone, not of all of its class.
     """
 
     name: str
@@ -45,7 +50,10 @@ class Preset:
     steps: int | None = None
     guidance: float | None = None
     strength: float | None = None
+    refine_strength: float | None = None
     image_guidance: float = 1.5
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    negatives: Mapping[str, str] = field(default_factory=dict)
     dtype: str = ""
     download: float = 0.0
     memory: float = 0.0
@@ -55,19 +63,21 @@ class Preset:
     distilled: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, like = getattr(self, field.name), LIKE.get(field.name, field.default)
+        for each in fields(self):
+            value, like = getattr(self, each.name), LIKE.get(each.name, each.default)
             kinds = (int, float) if isinstance(like, float) else type(like)
-            given = field.name != "name" and not (value is None and field.default is None)
+            given = each.name != "name" and not (value is None and each.default is None)
             if given and (not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool)):
-                raise InputError(f"expected '{field.name}' of preset {self.name} to be like {like!r}, got {value!r}")
+                raise InputError(f"expected '{each.name}' of preset {self.name} to be like {like!r}, got {value!r}")
+        check_templates(self.prompts, f"prompts of preset {self.name}")
+        check_templates(self.negatives, f"negatives of preset {self.name}")
         if self.role not in ROLES or self.dtype not in ("", *DTYPES):
             raise InputError(
                 f"expected role {' or '.join(ROLES)} and dtype {', '.join(DTYPES)} in preset {self.name}, "
                 f"got '{self.role}' and '{self.dtype}'"
             )
-        steps, strength = (1 if x is None else x for x in (self.steps, self.strength))
-        if steps < 1 or self.size < 0 or not 0 < strength <= 1:
+        steps, *strengths = (1 if x is None else x for x in (self.steps, self.strength, self.refine_strength))
+        if steps < 1 or self.size < 0 or not all(0 < strength <= 1 for strength in strengths):
             raise InputError(f"expected steps ≥ 1, size ≥ 0 and strength in (0, 1] in preset {self.name}, got others")
 
 

@@ -12,9 +12,10 @@ from conftest import make_scene
 
 from restore.edit.area import Area, Mask, areas_of
 from restore.edit.fillers import Order
-from restore.edit.hub_filler import BACKGROUND, PainterFiller, words_for
+from restore.edit.hub_filler import PainterFiller, words_for
 from restore.errors import ModelUnavailableError
 from restore.grounding.instruction import parse
+from restore.hub.prompts import SHOWN
 from restore.pipelines.hub.crop import around, matched, native_shape, shrunk
 from restore.pipelines.hub.inpaint import BlankedError, HubPainter, PainterOptions
 from restore.pipelines.hub.placement import LAYERS, MODEL, SLICES, TILES, WHOLE, DeviceMemory, dtype_for, placement
@@ -209,11 +210,14 @@ class Editor:
     def shape_for(self, crop: tuple[int, int]) -> tuple[int, int]:
         return native_shape(crop, self.size, 8)
 
-    def __call__(self, image: Any, mask: Any, prompt: str, negative: str, **options: Any) -> Any:
+    def strength_for(self, steps: int, *, mend: bool) -> None:
+        return None
+
+    def several(self, image: Any, mask: Any, prompt: str, negative: str, **options: Any) -> Any:
         self.prompt = prompt
         new = image.astype(np.float32) / 255
         new[:, : new.shape[1] // 2] += self.change
-        return new.clip(0, 1)
+        yield new.clip(0, 1)
 
 
 def edit(editor: Editor, area: Area) -> Any:
@@ -241,11 +245,11 @@ def test_of_an_edit_only_changed_pixels_of_the_hole_are_kept(caplog):
 @pytest.mark.parametrize(
     ("text", "prompt", "negative", "instruction"),
     [
-        (None, BACKGROUND, "object,", "remove the object"),
-        ("remove the red hat", BACKGROUND, "red hat, object", "remove the red hat"),
+        (None, SHOWN["remove"], "object,", "remove the object"),
+        ("remove the red hat", SHOWN["remove"], "red hat, object", "remove the red hat"),
         ("replace the cat with a dog", "a dog", "cat", "replace the cat with a dog"),
         ("turn the car into a red car", "a red car", "", "replace the car with a red car"),
-        ("remove the dog and the cup", BACKGROUND, "dog, cup, object", "remove the dog and the cup"),
+        ("remove the dog and the cup", SHOWN["remove"], "dog, cup, object", "remove the dog and the cup"),
         ("replace the dog and the cup with a cup", "a cup", "dog", "replace the dog and the cup with a cup"),
         ("add a hat on the man", "a hat on the man", "", "add a hat on the man"),
         ("add a dog next to the bench", "a dog next to the bench", "", "add a dog next to the bench"),

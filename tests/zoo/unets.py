@@ -56,7 +56,7 @@ def t5(size: int = 32, layers: int = 1, seed: int = 0) -> Any:
             vocab_size=400, d_model=size, d_kv=8, d_ff=32, num_layers=layers, num_heads=2,
             relative_attention_num_buckets=8,
         )
-    )  # fmt: skip
+    ).eval()  # fmt: skip
 
 
 def deepfloyd(folder: Path) -> Any:
