@@ -36,6 +36,13 @@ WANTED = {
     "task_prompt": "a grid of examples",
     "video": "a video",
 }
+OFF = ("use_resolution_binning", "enable_prompt_rewrite")  # another size, other words than were asked for
+# Of what makes pictures from words: those whose steps or latents are of another kind, and old trials.
+OTHER = re.compile(
+    "AnimateDiff|PIA|Control|Panorama|LDM3D|UnCLIP|Layered|Sprint|Kandinsky|GLIGEN|Latte|Paradigms|Zero|Versatile|Ernie|"
+    "Ideogram|AltDiffusion|Editing|Semantic|SAG|Safe|HunyuanImage|Nucleus|HiDream|Consistency"
+)
+MORE = {"input_images", "image_latents", "num_frames", "audio_latents", "source_prompt", "task_prompt"}
 UNCONDITIONAL = ("RePaintPipeline",)
 JSON = re.compile(r"Fibo")  # prompts are JSON documents that a language model writes
 
@@ -48,10 +55,11 @@ class Capabilities:
     argument of its scale, "" = none; real: that scale is classifier-free guidance, not distilled into the network;
     control: it takes a control image, which is made from the photo and its hole; sides: height and width can be asked
     for; inverted: its mask is white where the photo is kept; square: it takes size × size alone; area: it would bring
-    every picture to one area; frames: it gives frames,
+    every picture to one area; off: switches that are turned off; frames: it gives frames,
     of which the last counts.
     size: native side, pixels; multiple: of both sides. steps, scale, strength: its own defaults, None = it has none.
-    lacks: what it needs and nobody here offers, "" = it runs.
+    blends: it makes pictures from words and has no place for a photo, whose known part is re-imposed in every step
+    (blending.py). lacks: what it needs and nobody here offers, "" = it runs.
     """
 
     pipeline: str
@@ -70,16 +78,18 @@ class Capabilities:
     inverted: bool
     square: bool
     area: bool
+    off: tuple[str, ...]
     frames: bool
     size: int
     multiple: int
     steps: int | None
     scale: float | None
+    blends: bool
     lacks: str
 
     @property
     def edits(self) -> bool:
-        return not self.mask
+        return not self.mask and not self.blends
 
     @property
     def sentence(self) -> str:
@@ -88,6 +98,7 @@ class Capabilities:
             return f"not used: needs {self.lacks}"
         told = "an instruction" if self.instructed else "words" if self.words else "nothing but the photo"
         where = "edits the whole crop; what changed inside the hole is kept" if self.edits else "fills the mask"
+        where += ", the known part re-imposed in every step" if self.blends else ""
         extra = ", a negative prompt" if self.negative else ""
         return f"{where}; hears {told}{extra}"
 
@@ -101,7 +112,11 @@ def capabilities_of(kind: Any, configs: Configs) -> Capabilities:
     photo = "control_image" if mask == "control_mask" else _first(accepts, "image", "images")
     guidance, real = _guidance(accepts, configs)
     steps = _default(accepts, "num_inference_steps", int)
+    blends = not photo and not mask and _blends(name, accepts, parts)
     strength = _default(accepts, "strength", float)
+    if blends or (strength or 0.0) < WHOLE:
+        # At its default of .6 an object that shall go stays: less than WHOLE is for changing things a little.
+        strength = 1.0 if blends or "strength" in accepts else None
     size, multiple = _sizes(configs)
     control = "control_image" in accepts and photo != "control_image"
     return Capabilities(
@@ -109,12 +124,11 @@ def capabilities_of(kind: Any, configs: Configs) -> Capabilities:
         photo=photo,
         mask=mask,
         words="prompt" in accepts,
-        instructed=bool(INSTRUCTED.search(name)) or (not mask and bool(EDITOR.search(name))),
+        instructed=bool(INSTRUCTED.search(name)) or (not mask and not blends and bool(EDITOR.search(name))),
         negative=real and "negative_prompt" in accepts,
         guidance=guidance,
         real=real,
-        # At its default of .6 an object that shall go stays: less than WHOLE is for changing things a little.
-        strength=None if "strength" not in accepts else strength if strength and strength >= WHOLE else 1.0,
+        strength=strength,
         image_guidance="image_guidance_scale" in accepts,
         control=control and "controlnet" in parts,
         callback=_first(accepts, "callback_on_step_end", "callback"),
@@ -122,13 +136,26 @@ def capabilities_of(kind: Any, configs: Configs) -> Capabilities:
         inverted=name in UNCONDITIONAL,
         square=name in UNCONDITIONAL,
         area="max_area" in accepts,
+        off=tuple(switch for switch in OFF if switch in accepts),
         frames="num_frames" in accepts,
         size=size,
         multiple=multiple,
         steps=DISTILLED if _distilled(configs) else steps,
         scale=_default(accepts, guidance, float) if guidance else None,
-        lacks=_lacks(name, accepts, parts, photo, mask),
+        blends=blends,
+        lacks="" if blends else _lacks(name, accepts, parts, photo, mask),
     )
+
+
+def _blends(name: str, accepts: Mapping[str, inspect.Parameter], parts: Mapping[str, Any]) -> bool:
+    """Whether it makes pictures from words alone, through an autoencoder and a scheduler."""
+    if VIDEO.search(name) or OTHER.search(name) or JSON.search(name) or name.startswith("Onnx"):
+        return False
+    own = {"self", "prompt", "args", "kwargs"}
+    if any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for k, p in accepts.items() if k not in own):
+        return False
+    needed = {"prompt", "height", "width", "num_inference_steps", "generator", "output_type"}
+    return needed <= set(accepts) and {"vae", "scheduler"} <= set(parts) and not MORE & set(accepts)
 
 
 def _lacks(name: str, accepts: Mapping[str, inspect.Parameter], parts: Mapping[str, Any], photo: str, mask: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import sys
@@ -17,6 +18,7 @@ from PIL import Image as Pillow
 
 from restore.errors import ModelUnavailableError, RestoreError, one_line
 from restore.hub.cache import quiet
+from restore.pipelines.hub.blending import blended
 from restore.pipelines.hub.capabilities import Capabilities, capabilities_of
 from restore.pipelines.hub.crop import native_shape
 from restore.pipelines.hub.guard import fault
@@ -207,10 +209,12 @@ class HubPainter:
         on_step: OnStep | None,
         strength: float | None = None,
     ) -> dict[str, Any]:
-        """What the pipeline's call is given, but for its generator."""
+        """What the pipeline's call is given, but for its generator; "within": what it is called in."""
         able, (height, width) = self.able, mask.shape
         photo, hole = Pillow.fromarray(image), Pillow.fromarray((mask ^ able.inverted).astype(np.uint8) * 255)
-        given: dict[str, Any] = {able.photo: [photo] if able.photo == "images" else photo, "output_type": "np"}
+        given: dict[str, Any] = {"output_type": "np"}
+        if able.photo:
+            given[able.photo] = [photo] if able.photo == "images" else photo
         if able.mask:
             given[able.mask] = hole
         if able.control:
@@ -221,14 +225,18 @@ class HubPainter:
             given["negative_prompt"] = negative
         if able.sides:
             given |= {"height": height, "width": width}
+        given |= dict.fromkeys(able.off, False)
         if able.area:
             given["max_area"] = height * width
         if able.steps is not None:
             given["num_inference_steps"] = steps
         if able.guidance and self.scale is not None:
             given[able.guidance] = self.scale
-        if able.strength is not None:
-            given["strength"] = self.strength_for(steps, mend=False) if strength is None else strength
+        strength = self.strength_for(steps, mend=False) if strength is None else strength
+        if able.blends:
+            given["within"] = functools.partial(blended, self.pipe, image, mask, strength or 1.0, self.name)
+        elif able.strength is not None:
+            given["strength"] = strength
         if able.image_guidance:
             given["image_guidance_scale"] = self.options.image_guidance
         if able.frames:
@@ -249,9 +257,11 @@ class HubPainter:
         """One call for as many candidates as there are generators: pictures, and errors for blank ones. A call that is
         run again sees the same noise. Raises torch.OutOfMemoryError, and ModelUnavailableError for all else."""
         states = [generator.get_state() for generator in generators]
+        within = given.get("within", lambda generators: contextlib.nullcontext())
+        asked = {key: value for key, value in given.items() if key != "within"}
         try:
-            with quiet("diffusers", "transformers"), seeded(generators[0], self.memory.device):
-                out = self.pipe(**given, generator=generators[0] if len(generators) == 1 else list(generators))
+            with quiet("diffusers", "transformers"), seeded(generators[0], self.memory.device), within(generators):
+                out = self.pipe(**asked, generator=generators[0] if len(generators) == 1 else list(generators))
                 made: list[Any] = _pictures(out, len(generators))
                 hidden = list(getattr(out, "nsfw_content_detected", None) or [])
         except torch.OutOfMemoryError:

@@ -31,9 +31,20 @@ def pipeline_class(name: str) -> type | None:
 @cache
 def repainting() -> tuple[type, ...]:
     """Every class of the installed diffusers that fills a mask or edits a photo by words, usable or not."""
+    found = []
+    for kind in _classes():
+        name = kind.__name__
+        accepts = inspect.signature(kind.__call__).parameters
+        masked = any(key in accepts for key in ("mask_image", "mask", "control_mask"))
+        if masked or (EDITOR.search(name) and ("image" in accepts or "images" in accepts)):
+            found.append(kind)
+    return tuple(found)
+
+
+def _classes() -> Iterator[Any]:
+    """All pipelines of the installed diffusers."""
     import diffusers
 
-    found = []
     for name in sorted(dir(diffusers)):
         if "Pipeline" not in name or "Modular" in name or name.startswith(("Flax", "AutoPipeline")):
             continue
@@ -41,13 +52,14 @@ def repainting() -> tuple[type, ...]:
             kind = pipeline_class(name)
         except (AttributeError, ImportError, RuntimeError):  # named, but gone or without what it needs
             continue
-        if kind is None:
-            continue
-        accepts = inspect.signature(kind.__call__).parameters
-        masked = any(key in accepts for key in ("mask_image", "mask", "control_mask"))
-        if masked or (EDITOR.search(name) and ("image" in accepts or "images" in accepts)):
-            found.append(kind)
-    return tuple(found)
+        if kind is not None:
+            yield kind
+
+
+@cache
+def painting() -> tuple[type, ...]:
+    """Every class of the installed diffusers that makes pictures from words and can be made to fill by blending."""
+    return tuple(kind for kind in _classes() if capabilities_of(kind, {}).blends)
 
 
 def class_for(kind: type, parts: Mapping[str, str], configs: Configs) -> type:
@@ -59,7 +71,7 @@ def class_for(kind: type, parts: Mapping[str, str], configs: Configs) -> type:
     if (found.mask and not found.lacks) or OTHERS.search(kind.__name__) or not _plain(configs):
         return kind
     relatives = [other for other in _fitting(parts, configs) if other is not kind]
-    if not found.lacks:
+    if not found.lacks and not found.blends:
         exact = kind.__name__.replace("Pipeline", "InpaintPipeline")
         return next((other for other in relatives if other.__name__ == exact), kind)
     words = _words(kind)

@@ -48,8 +48,8 @@ def completed(located: Located) -> Located:
     values: dict[str, Any] = {key: getattr(like, key, None) for key in own}
     values = {key: own[key] if value is None else value for key, value in values.items()}
     left: dict[str, Any] = {key: value for key, value in values.items() if getattr(preset, key) is None}
-    words = {key: getattr(preset, key) or getattr(like, key, {}) for key in ("prompts", "negatives")}
-    return replace(located, preset=replace(preset, **left, **words))
+    left |= {key: getattr(preset, key) or getattr(like, key, {}) for key in ("prompts", "negatives")}
+    return replace(located, preset=replace(preset, **left))
 
 
 def settings_for(config: str | Path | None, **changes: Any) -> Settings:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_scene
-from zoo import BUILDERS
+from zoo import BUILDERS, PAINTERS
 from zoo.small import everything_small
 from zoo.table import END, START, claim, tables
 
@@ -24,7 +24,7 @@ from restore.edit.hub_filler import PainterFiller
 from restore.pipelines.hub.capabilities import capabilities_of
 from restore.pipelines.hub.crop import shrunk
 from restore.pipelines.hub.inpaint import HubPainter, PainterOptions
-from restore.pipelines.hub.relatives import repainting
+from restore.pipelines.hub.relatives import painting, repainting
 from restore.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,13 @@ UNBUILT = {  # by signature only: their encoders count the picture's own tokens,
     "GlmImagePipeline",
     "QwenImage21Pipeline",
 }
+UNPAINTED = {
+    "BriaPipeline",
+    "HunyuanDiTPAGPipeline",
+    "HunyuanDiTPipeline",
+    "LuminaPipeline",
+    "PRXPipeline",
+}  # not built
 CORE = {  # one of each family; the others carry the marker
     "StableDiffusionInpaintPipeline",
     "StableDiffusionXLInpaintPipeline",
@@ -61,8 +68,11 @@ CORE = {  # one of each family; the others carry the marker
     "ZImageInpaintPipeline",
     "JoyImageEditPipeline",
     "IFInpaintingPipeline",
+    "PixArtSigmaPipeline",
+    "OvisImagePipeline",
 }
-NAMES = [pytest.param(name, marks=[] if name in CORE else pytest.mark.zoo) for name in BUILDERS]
+ALL = BUILDERS | PAINTERS
+NAMES = [pytest.param(name, marks=[] if name in CORE else pytest.mark.zoo) for name in ALL]
 
 
 def test_every_class_runs_is_refused_by_name_or_is_known_not_to_be_tried():
@@ -74,12 +84,18 @@ def test_every_class_runs_is_refused_by_name_or_is_known_not_to_be_tried():
         assert "\n" not in found[name].lacks
 
 
+def test_every_class_that_paints_from_words_is_tried_or_known_not_to_be():
+    found = {kind.__name__ for kind in painting()}
+    assert found == {*PAINTERS, *UNPAINTED}
+    assert not found & {kind.__name__ for kind in repainting()}
+
+
 def test_the_documentation_says_what_runs():
     """UPDATE_DOCS=1 writes the tables anew."""
     page, told = ROOT / "docs" / "models.md", ROOT / "README.md"
     text = page.read_text(encoding="utf-8")
     before, after = text[: text.index(START)], text[text.index(END) + len(END) :]
-    made = before + tables(BUILDERS) + after
+    made = before + tables(ALL) + after
     if os.environ.get("UPDATE_DOCS"):
         page.write_text(made, encoding="utf-8")
     assert page.read_text(encoding="utf-8") == made
@@ -130,7 +146,7 @@ class Call:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_contract(name, tmp_path):
-    pipe = BUILDERS[name](tmp_path)
+    pipe = ALL[name](tmp_path)
     size = 128 if name.startswith(("Flux2", "ZImageOmni")) else 64  # they refuse sides below 64
     one = HubPainter(pipe, PainterOptions(size), CPU, name)
     able, call = one.able, Call(pipe, size)
@@ -147,7 +163,7 @@ def test_the_contract(name, tmp_path):
         "photo": (True, lambda: call(photo=1)),
         "words": (able.words, lambda: call(words="a red cat")),
         "negative": (one.negative, lambda: call(negative="dog hat")),
-        "mask": (bool(able.mask), lambda: call(box=60)),
+        "mask": (bool(able.mask) or able.blends, lambda: call(box=60)),
         "strength": (able.strength is not None, lambda: call(strength=0.5)),
         "guidance": (bool(able.guidance), lambda: call(guidance=(one.scale or 4.0) + 2)),
     }

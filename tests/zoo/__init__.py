@@ -11,5 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import editors, flux, unets
+from zoo.painters import PAINTERS
 
 BUILDERS: dict[str, Callable[[Path], Any]] = {**unets.BUILDERS, **flux.BUILDERS, **editors.BUILDERS}
+__all__ = ["BUILDERS", "PAINTERS"]

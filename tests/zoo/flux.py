@@ -30,8 +30,8 @@ def bpe_tokenizer() -> Any:
     return words
 
 
-def flux_vae(latents: int = 4) -> Any:
-    return vae(latents, shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False)
+def flux_vae(latents: int = 4, levels: int = 2) -> Any:
+    return vae(latents, levels=levels, shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False)
 
 
 def flux_net(channels: int = 16, out: int | None = None, guidance: bool = True) -> Any:
@@ -68,7 +68,7 @@ def shaken(net: Any) -> None:
             torch.nn.init.normal_(part, std=0.3)
 
 
-def chroma(folder: Path) -> Any:
+def chroma(name: str, folder: Path) -> Any:
     from restore.pipelines.hub.opening import completed
 
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def chroma(folder: Path) -> Any:
         approximator_num_channels=16,
     )  # fmt: skip
     return completed(
-        diffusers.ChromaInpaintPipeline(
+        getattr(diffusers, name)(
             scheduler=flow(), vae=flux_vae(), text_encoder=t5(), tokenizer=unigram_tokenizer(), transformer=net
         )
     )
@@ -189,7 +189,7 @@ BUILDERS = {
     "Flux2KleinPipeline": lambda f: flux2("Flux2KleinPipeline", f),
     "Flux2KleinKVPipeline": lambda f: flux2("Flux2KleinKVPipeline", f),
     "Flux2KleinInpaintPipeline": lambda f: flux2("Flux2KleinInpaintPipeline", f),
-    "ChromaInpaintPipeline": chroma,
+    "ChromaInpaintPipeline": lambda f: chroma("ChromaInpaintPipeline", f),
     "StableDiffusion3InpaintPipeline": lambda f: sd3("StableDiffusion3InpaintPipeline", f),
     "StableDiffusion3ControlNetInpaintingPipeline": lambda f: sd3(
         "StableDiffusion3ControlNetInpaintingPipeline", f, controlnet=sd3_controlnet()

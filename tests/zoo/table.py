@@ -9,7 +9,7 @@ import diffusers
 from restore.hub.presets import Preset, presets
 from restore.pipelines.hub.capabilities import Capabilities, capabilities_of
 from restore.pipelines.hub.folder import Configs
-from restore.pipelines.hub.relatives import pipeline_class, repainting
+from restore.pipelines.hub.relatives import class_for, painting, pipeline_class, repainting
 
 START, END = "<!-- made by tests/pipelines/test_every_class.py -->", "<!-- end -->"
 EMBEDS = {"Flux2Klein": False, "Flux": True, "Qwen": False}  # of the published weights (FLUX.1 and .2 [dev])
@@ -17,7 +17,7 @@ EMBEDS = {"Flux2Klein": False, "Flux": True, "Qwen": False}  # of the published 
 
 def tables(tried: Collection[str]) -> str:
     """Both, between their marks. tried: classes that a tiny model of was run through the whole contract."""
-    return "\n".join([START, *_presets(), "", *_classes(tried), END])
+    return "\n".join([START, *_presets(), "", *_classes(tried), "", *_painters(tried), END])
 
 
 def claim(tried: Collection[str]) -> str:
@@ -59,6 +59,18 @@ def _classes(tried: Collection[str]) -> Iterator[str]:
     for name, able in sorted(found.items(), key=lambda item: (bool(item[1].lacks), item[0])):
         how = "refused by name" if able.lacks else "the whole contract" if name in tried else "by signature only"
         yield f"| {name.removesuffix('Pipeline')} | {able.sentence} | {_defaults(able)} | {how} |"
+
+
+def _painters(tried: Collection[str]) -> Iterator[str]:
+    yield "| makes pictures from words | filled with as | its own steps, guidance | tested |"
+    yield "|---|---|---|---|"
+    for kind in painting():
+        able = capabilities_of(kind, _published(kind.__name__))
+        parts = {name: types[0].__name__ for name, types in kind._get_signature_types().items() if types}  # type: ignore[attr-defined]
+        other = class_for(kind, parts, {})
+        like = "itself, by blending" if other is kind else other.__name__.removesuffix("Pipeline")
+        how = "the whole contract" if kind.__name__ in tried else "by signature only"
+        yield f"| {kind.__name__.removesuffix('Pipeline')} | {like} | {_defaults(able)} | {how} |"
 
 
 def _defaults(able: Capabilities) -> str:
