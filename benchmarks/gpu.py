@@ -6,7 +6,8 @@
 
 For each model: steps/s of a bare call of the diffusers class and of the same call through the engine's painter (the aim
 is 90 % at least), whether both pictures are the same, peak memory against what was planned, the distance of bfloat16
-and float16 fills to float32, and steps/s once the denoiser is compiled. OUT gets gpu.json and table.md.
+and float16 fills to float32, steps/s once the denoiser is compiled, and candidates one by one against all in one call
+(which is taken only where it gives the same bytes). OUT gets gpu.json and table.md.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from restore.pipelines.hub.opening import load, plan_for
 from restore.pipelines.hub.placement import HEADROOM, MARGIN
 
 REPEATS = 5
+CANDIDATES = 4
 AIM = 0.9  # of the bare model's speed
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -40,7 +42,8 @@ Sample = tuple[Any, Any]  # picture and hole
 @dataclass(frozen=True)
 class Figures:
     """Of one model in one precision. bare, engine, compiled: steps/s, None where not tried; same: equal pictures;
-    weights, planned, peak: GB, peak None on a CPU; distance: mean |difference| to float32's picture, levels."""
+    weights, planned, peak: GB, peak None on a CPU; distance: mean |difference| to float32's picture, levels; at_once:
+    how many of CANDIDATES are drawn in one call, 1 where their bytes differ; gain: in how much less time."""
 
     model: str
     dtype: str
@@ -52,6 +55,8 @@ class Figures:
     planned: float
     peak: float | None
     distance: float
+    at_once: int
+    gain: float
 
     @property
     def share(self) -> float:
@@ -78,7 +83,8 @@ def measured(
         compiled = _compiled(painter, sample, steps, device) if compiling else None
         distance = 255 * float(np.abs(picture - truth).mean())
         planned = MARGIN * weights + HEADROOM / 1e9
-        rows.append(Figures(name, dtype, bare, engine, same, compiled, weights, planned, peak, distance))
+        at_once, gain = _together(make(DTYPES[dtype]), device, size, sample, steps)
+        rows.append(Figures(name, dtype, bare, engine, same, compiled, weights, planned, peak, distance, at_once, gain))
         del pipe, painter
     return rows
 
@@ -104,6 +110,7 @@ def _bare_and_engine(
     """Steps/s of the class's own call and of the painter's, in turns; whether both make the same picture."""
     given = painter.arguments(*sample, "a dog", "cat", steps, None)
     given.pop(painter.able.callback, None)
+    given.pop("within", None)
     seconds: dict[str, list[float]] = {"bare": [], "engine": []}
     pictures: dict[str, Any] = {}
 
@@ -119,6 +126,19 @@ def _bare_and_engine(
             seconds[way].append(_now(device) - started)
     per = {way: steps / statistics.median(times) for way, times in seconds.items()}
     return per["bare"], per["engine"], bool(np.array_equal(pictures["bare"], pictures["engine"]))
+
+
+def _together(pipe: Any, device: torch.device, size: int, sample: Sample, steps: int) -> tuple[int, float]:
+    """How many of CANDIDATES may be drawn in one call, and how much sooner than one by one they are."""
+    seconds = {}
+    for together in (False, True):
+        painter = HubPainter(pipe, PainterOptions(size, together=together), device, "candidates")
+        for _ in range(2):  # the first tries whether it may
+            generators = [torch.Generator().manual_seed(7 + k) for k in range(CANDIDATES)]
+            started = _now(device)
+            list(painter.several(*sample, "a dog", "cat", generators=generators, num_inference_steps=steps))
+            seconds[together] = _now(device) - started
+    return min(CANDIDATES, *painter.together.sizes.values()), seconds[False] / seconds[True]
 
 
 def _compiled(painter: HubPainter, sample: Sample, steps: int, device: torch.device) -> float | None:
@@ -152,8 +172,9 @@ def from_folder(folder: Path) -> Maker:
 
 def table(rows: list[Figures]) -> str:
     lines = [
-        "| model | precision | bare steps/s | engine | share | same picture | compiled | peak / plan GB | distance |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | precision | bare steps/s | engine | share | same picture | compiled | peak / plan GB | distance "
+        "| candidates at once |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         memory = f"{'–' if r.peak is None else f'{r.peak:.2f}'} / {r.planned:.2f}"
@@ -161,7 +182,7 @@ def table(rows: list[Figures]) -> str:
         share = f"{r.share:.3f}{'' if r.share >= AIM else ' (missed)'}"
         lines.append(
             f"| {r.model} | {r.dtype} | {r.bare:.2f} | {r.engine:.2f} | {share} | {'yes' if r.same else 'no'} | "
-            f"{compiled} | {memory} | {r.distance:.2f} |"
+            f"{compiled} | {memory} | {r.distance:.2f} | {r.at_once}, ×{r.gain:.2f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -29,6 +29,7 @@ from restore.settings import DEVICES
 @setting("grounder", "What finds objects, e.g. grounding-dino+sam.")
 @setting("judge", "What finds artifacts: a TorchScript FILE.pt.")
 @setting("passes", "Most passes over the hole, unless a request says.", type=int)
+@setting("max-seconds", "Begin no pass that would end later than this, unless a request says.", type=float)
 @setting("device", "Where to compute.", type=click.Choice(DEVICES))
 @sign_options
 @click.option("--config", type=click.Path(), help="YAML file of settings; options given here win.")
@@ -38,6 +39,7 @@ def serve(
     grounder: str | None,
     judge: str | None,
     passes: int | None,
+    max_seconds: float | None,
     device: str | None,
     no_mark: bool,
     sign_cert: str | None,
@@ -57,8 +59,8 @@ def serve(
     checked = ServeOptions(**options, sign=None if signer is None else signer.named())
     from restore.edit.choose import models_for, settings_for
 
-    given = {"model": model, "grounder": grounder, "judge": judge, "passes": passes, "device": device}
-    models = models_for(settings_for(config, **given, mark=False if no_mark else None))
+    given = {"model": model, "grounder": grounder, "judge": judge, "passes": passes, "max_seconds": max_seconds}
+    models = models_for(settings_for(config, **given, device=device, mark=False if no_mark else None))
     try:
         from restore.serve.listen import serve as listen
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from benchmarks.gpu import measured, table
+from benchmarks.gpu import CANDIDATES, measured, table
 from benchmarks.gpu_toys import toys
 
 
@@ -23,4 +23,7 @@ def test_every_figure_is_measured_and_the_engine_makes_the_bare_models_picture()
         assert all(math.isfinite(x) and x > 0 for x in (row.bare, row.engine))
         assert (row.distance == 0) == (row.dtype == "float32")
         assert row.distance < 30
+        assert row.at_once in (1, CANDIDATES)
+        assert row.gain > 0
+    assert any(row.at_once == CANDIDATES for row in rows)
     assert table(rows).count("\n") == 2 + len(rows)
