@@ -64,7 +64,14 @@ class Figures:
 
 
 def measured(
-    name: str, make: Maker, device: torch.device, size: int, steps: int, compiling: bool, repeats: int = REPEATS
+    name: str,
+    make: Maker,
+    device: torch.device,
+    size: int,
+    steps: int,
+    compiling: bool,
+    repeats: int = REPEATS,
+    candidates: int = CANDIDATES,
 ) -> list[Figures]:
     """The figures of a model in every precision, float32 first."""
     rows, truth = [], None
@@ -83,7 +90,9 @@ def measured(
         compiled = _compiled(painter, sample, steps, device) if compiling else None
         distance = 255 * float(np.abs(picture - truth).mean())
         planned = MARGIN * weights + HEADROOM / 1e9
-        at_once, gain = _together(make(DTYPES[dtype]), device, size, sample, steps)
+        at_once, gain = 1, 1.0
+        if candidates > 1:
+            at_once, gain = together(make(DTYPES[dtype]), device, size, sample, steps, candidates)
         rows.append(Figures(name, dtype, bare, engine, same, compiled, weights, planned, peak, distance, at_once, gain))
         del pipe, painter
     return rows
@@ -128,17 +137,18 @@ def _bare_and_engine(
     return per["bare"], per["engine"], bool(np.array_equal(pictures["bare"], pictures["engine"]))
 
 
-def _together(pipe: Any, device: torch.device, size: int, sample: Sample, steps: int) -> tuple[int, float]:
-    """How many of CANDIDATES may be drawn in one call, and how much sooner than one by one they are."""
+def together(pipe: Any, device: torch.device, size: int, sample: Sample, steps: int, count: int) -> tuple[int, float]:
+    """How many of `count` candidates may be drawn in one call, and how much sooner than one by one they are."""
     seconds = {}
-    for together in (False, True):
-        painter = HubPainter(pipe, PainterOptions(size, together=together), device, "candidates")
+    for way in (False, True):
+        painter = HubPainter(pipe, PainterOptions(size, together=way), device, "candidates")
         for _ in range(2):  # the first tries whether it may
-            generators = [torch.Generator().manual_seed(7 + k) for k in range(CANDIDATES)]
+            generators = [torch.Generator().manual_seed(7 + k) for k in range(count)]
             started = _now(device)
             list(painter.several(*sample, "a dog", "cat", generators=generators, num_inference_steps=steps))
-            seconds[together] = _now(device) - started
-    return min(CANDIDATES, *painter.together.sizes.values()), seconds[False] / seconds[True]
+            seconds[way] = _now(device) - started
+    at_once = max([1, *(n for (_, n), alike in painter.together.alike.items() if alike)])
+    return at_once, seconds[False] / seconds[True]
 
 
 def _compiled(painter: HubPainter, sample: Sample, steps: int, device: torch.device) -> float | None:

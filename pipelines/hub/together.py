@@ -2,8 +2,8 @@
 
 A kernel is chosen by how many rows it gets, and another kernel rounds otherwise. So every product and mean of a shape
 that was not seen before is made in both ways, whole and in the parts that calls of one candidate make, and in parts
-from then on unless the bytes are the same. Whether a class keeps its candidates apart at all is tried once for each
-size, in a call of few steps (`Together.size`).
+from then on unless the bytes are the same. Whether all at once are then what each is alone is
+tried for each size and number, in calls of few steps (`Together.size`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from torch.overrides import TorchFunctionMode
 from restore.errors import ModelUnavailableError
 
 SPARE = 0.9  # share of the free memory that candidates may take
-SEEDS = (1, 2)  # of the trial
 # Functions whose sums depend on how many rows there are, and how many of their arguments have a row for each candidate.
 SUMS = {
     **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "group_norm", "layer_norm"), 1),
@@ -97,21 +96,27 @@ def _tensors(args: Any, kwargs: Any) -> list[torch.Tensor]:
 
 
 class Together:
-    """Calls of a pipeline for several candidates. run: calls it. wanted: whether to try at all."""
+    """Calls of a pipeline for several candidates. run: calls it. wanted: whether to try at all.
+
+    most: how many fit, by what a call depends on; alike: whether that many at once are what each is alone.
+    """
 
     def __init__(self, run: Run, device: torch.device, name: str, *, wanted: bool) -> None:
         self.run, self.device, self.name, self.wanted = run, device, name, wanted
-        self.sizes: dict[Any, int] = {}  # by what the trial depends on: most candidates in one call
+        self.most: dict[Any, int] = {}
+        self.alike: dict[tuple[Any, int], bool] = {}
         self.whole: dict[Any, bool] = {}
 
     def size(self, key: Any, count: int, trial: Callable[[], dict[str, Any]]) -> int:
         """How many of `count` candidates to ask for at once; 1: one by one. key: size and kind of the call; trial():
         its arguments, with few steps."""
-        if not self.wanted or count < 2:
+        fit = min(count, self.most.get(key, count))
+        if not self.wanted or fit < 2:
             return 1
-        if key not in self.sizes:
-            self.sizes[key] = self._tried(trial())
-        return min(count, self.sizes[key])
+        if (key, fit) not in self.alike:
+            self.alike[key, fit] = self._tried(key, fit, trial())
+            return self.size(key, count, trial)  # fewer may fit, now that it is known what one takes
+        return fit if self.alike[key, fit] else 1
 
     def pictures(self, key: Any, given: dict[str, Any], generators: Sequence[torch.Generator]) -> list[Any] | None:
         """What `run` makes of all at once; None where it does not: out of memory, half as many are asked for next."""
@@ -120,29 +125,34 @@ class Together:
                 made = self.run(several(given, len(generators)), generators)
             return made if len(made) == len(generators) else None
         except torch.OutOfMemoryError:
-            self.sizes[key] = max(1, len(generators) // 2)
-            log.warning("out of memory: %s now draws %d at a time", self.name, self.sizes[key])
+            self.most[key] = max(1, len(generators) // 2)
+            log.warning("out of memory: %s now draws %d at a time", self.name, self.most[key])
         return None
 
-    def _tried(self, given: dict[str, Any]) -> int:
-        """Most candidates that fit, 1 where two together are not what each is alone."""
-        alone, need = [], 0.0
-        for seed in SEEDS:
-            before = self._start()
-            alone += self.run(given, [torch.Generator().manual_seed(seed)])
-            need = max(need, self._peak() - before)
+    def _tried(self, key: Any, count: int, given: dict[str, Any]) -> bool:
+        """Whether `count` candidates fit, and are together what each is alone."""
+        seeds = range(1, count + 1)
+        before = self._start()
+        alone = self.run(given, [torch.Generator().manual_seed(seeds[0])])
+        if self.device.type == "cuda":
+            free = torch.cuda.mem_get_info(self.device)[0]
+            free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+            self.most[key] = max(1, int(SPARE * free / max(1.0, self._peak() - before)))
+            if self.most[key] < count:
+                return False
+        alone += [made for seed in seeds[1:] for made in self.run(given, [torch.Generator().manual_seed(seed)])]
         try:
-            both = self.pictures(None, given, [torch.Generator().manual_seed(seed) for seed in SEEDS])
+            at_once = self.pictures(key, given, [torch.Generator().manual_seed(seed) for seed in seeds])
         except ModelUnavailableError as error:
             log.info("%s draws one candidate at a time: %s", self.name, error)
-            return 1
-        if both is None or not all(map(_same, alone, both)):
-            log.info("%s draws one candidate at a time: two at once are not what each is alone", self.name)
-            return 1
-        if self.device.type != "cuda" or not need:
-            return 10**6
-        free = torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return max(1, int(SPARE * free / need))
+            self.most[key] = 1
+            return False
+        if at_once is not None and all(map(_same, alone, at_once)):
+            return True
+        if self.most.get(key, count) >= count:  # not for want of memory
+            log.info("%s draws one candidate at a time: %d at once are not what each is alone", self.name, count)
+            self.most[key] = 1
+        return False
 
     def _start(self) -> float:
         if self.device.type != "cuda":

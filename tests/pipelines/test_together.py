@@ -79,7 +79,7 @@ def test_a_class_that_takes_no_lists_or_mixes_its_candidates_draws_one_at_a_time
     _, alone = drawn(pipe, together=False)
     with caplog.at_level(logging.INFO, "restore"):
         painter, told = drawn(pipe, together=True)
-    assert list(painter.together.sizes.values()) == [1]
+    assert list(painter.together.alike.values()) == [False]
     assert all(np.array_equal(a, b) for a, b in zip(alone, told, strict=True))
     assert "one candidate at a time" in caplog.text
 
@@ -141,8 +141,9 @@ def test_out_of_memory_halves_what_is_drawn_at_once(caplog):
     pipe = Noise(3)
     with caplog.at_level(logging.WARNING, "restore"):
         assert all(np.array_equal(a, b) for a, b in zip(alone, drawn(pipe, True, count=7)[1], strict=True))
-    assert pipe.calls == [1, 1, 2, 7, *[1] * 7]  # the trial, all, and those each alone
-    assert "now draws 3 at a time" in caplog.text
+    trial = [1] * 7 + [7] + [1] * 3 + [3]
+    assert pipe.calls == [*trial, 3, 3, 1]
+    assert caplog.text.count("now draws 3 at a time") == 1
 
 
 def test_a_blank_one_takes_none_of_the_others_with_it():
