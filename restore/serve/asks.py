@@ -19,8 +19,8 @@ FORMATS = ("png", "jpeg", "webp", "original")  # original: as the photo came, wi
 # Numbers by field, the least and the most: whole ones, and others.
 WHOLE = {"seed": (0, 2**32 - 1), "passes": (1, 50), "candidates": (1, 16), "steps": (1, 200), "n": (1, 10),
          "partial_images": (0, 3), "output_compression": (0, 100), "jpeg_quality": (1, 100)}  # fmt: skip
-REAL = {"par": (0, 1), "shape_precision": (0, 1), "max_seconds": (0.001, 86400), "blur": (0.1, 50), "disk": (0.1, 50), "noise": (0, 255),
-        "peak": (0, 1e9), "target": (0, 1)}  # fmt: skip
+REAL = {"par": (0, 1), "shape_precision": (0, 1), "max_seconds": (0.001, 86400), "blur": (0.1, 50), "disk": (0.1, 50),
+        "noise": (0, 255), "peak": (0, 1e9), "target": (0, 1)}  # fmt: skip
 MOST_PASSES, MOST_STEPS = 20, 250  # of enhance
 SCALES = (2, 3, 4, 8)
 ACCEPTED = ("background", "quality", "user", "input_fidelity", "moderation", "style")  # understood, without effect
