@@ -19,6 +19,7 @@ from torch import Tensor
 
 from restore.errors import InputError, ModelUnavailableError
 from restore.images.files import replacing
+from restore.pipelines.hub.library import diffusers
 
 Weights = dict[str, Tensor]
 RES = {
@@ -201,18 +202,16 @@ def convert(source: Path, goal: Path, head_channels: int = 64, schedule: str = "
     1000 steps. Read by `unpickled`.
     Raises InputError for files, ModelUnavailableError for what is in them.
     """
-    from diffusers import DDPMScheduler, UNet2DModel
-
     if goal.exists() and any(goal.iterdir() if goal.is_dir() else [goal]):
         raise InputError(f"expected a folder that is new or empty, got existing {goal}; choose another name")
     weights = unpickled(source)
     layout = layout_of(weights)
-    unet: Any = UNet2DModel(**unet_config(layout, head_channels))
+    unet: Any = diffusers().UNet2DModel(**unet_config(layout, head_channels))
     unet.load_state_dict(converted(weights, layout, head_channels))
     unet.save_pretrained(goal / "unet", safe_serialization=True)
     betas = {"linear": "linear", "cosine": "squaredcos_cap_v2"}[schedule]
     kind = "learned_range" if layout.out_channels == 6 else "fixed_small"
-    scheduler: Any = DDPMScheduler(beta_schedule=betas, variance_type=kind)
+    scheduler: Any = diffusers().DDPMScheduler(beta_schedule=betas, variance_type=kind)
     scheduler.save_pretrained(goal / "scheduler")
 
 

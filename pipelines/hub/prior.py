@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from restore.errors import ModelUnavailableError
 from restore.pipelines.diffusion.denoiser import Denoiser
 from restore.pipelines.diffusion.schedules import sigma_of
+from restore.pipelines.hub.library import diffusers
 from restore.pipelines.networks.prior import PriorConfig, PriorNet
 from restore.weights.store import load_weights
 
@@ -82,17 +83,11 @@ class DiffusersPrior:
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device) -> DiffusersPrior:
         """From diffusers' own files, safetensors only; nothing is fetched."""
-        try:
-            from diffusers import DDPMScheduler, UNet2DModel
-        except ImportError:
-            raise ModelUnavailableError(
-                "expected the diffusers package for this model, found none; install it"
-            ) from None
         unet_folder = folder / "unet" if (folder / "unet").is_dir() else folder
         scheduler_folder = folder / "scheduler" if (folder / "scheduler").is_dir() else folder
         try:
-            unet = UNet2DModel.from_pretrained(unet_folder, use_safetensors=True, local_files_only=True)
-            scheduler = DDPMScheduler.from_pretrained(scheduler_folder, local_files_only=True)
+            unet = diffusers().UNet2DModel.from_pretrained(unet_folder, use_safetensors=True, local_files_only=True)
+            scheduler = diffusers().DDPMScheduler.from_pretrained(scheduler_folder, local_files_only=True)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ModelUnavailableError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from restore.pipelines.hub.capabilities import EDITOR, capabilities_of
 from restore.pipelines.hub.folder import Configs
+from restore.pipelines.hub.library import diffusers
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*")
 OTHERS = re.compile(r"Marigold|AnimateDiff|PIA|UnCLIP|LDM3D|Depth|Upscale|Resolution|Variation|Layered|Control|Onnx")
@@ -22,10 +23,8 @@ NETWORKS = ("unet", "transformer", "vae", "movq", "vqvae", "text_encoder", "text
 
 def pipeline_class(name: str) -> type | None:
     """The class of that name in diffusers, None if it has none."""
-    import diffusers
-
-    found = getattr(diffusers, name, None)
-    return found if isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline) else None
+    found = getattr(diffusers(), name, None)
+    return found if isinstance(found, type) and issubclass(found, diffusers().DiffusionPipeline) else None
 
 
 @cache
@@ -43,9 +42,7 @@ def repainting() -> tuple[type, ...]:
 
 def _classes() -> Iterator[Any]:
     """All pipelines of the installed diffusers."""
-    import diffusers
-
-    for name in sorted(dir(diffusers)):
+    for name in sorted(dir(diffusers())):
         if "Pipeline" not in name or "Modular" in name or name.startswith(("Flax", "AutoPipeline")):
             continue
         try:
