@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = ("builtin", "instruct")  # models that come with the package
 DEVICES = ("auto", "cpu", "cuda", "mps")
+BITS = ("8bit", "4bit")  # what weights may be quantised to
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Settings:
     candidates: fills per pass for the judge to choose from. steps: denoising steps of a sampled draft or of the
     model. seed: same seed, same bytes. shape_precision: how closely a painted object follows its mask, 0
     exactly … 1 within its box; None: by the mask's own form. lora: files of LoRAs for the model, "FILE" or
-    "FILE:WEIGHT". mark: tell of the edit in the result's XMP."""
+    "FILE:WEIGHT". transformer: a file (.gguf, .safetensors) of another transformer for the model; quantize: "8bit" or
+    "4bit" weights, "": as stored. mark: tell of the edit in the result's XMP."""
 
     model: str = "builtin"
     grounder: str = "builtin"
@@ -39,6 +41,8 @@ class Settings:
     steps: int = 8
     shape_precision: float | None = None
     lora: tuple[str, ...] = ()
+    transformer: str = ""
+    quantize: str = ""
     mark: bool = True
 
     def __post_init__(self) -> None:
@@ -64,10 +68,21 @@ class Settings:
         if not isinstance(self.lora, (list, tuple)) or not all(isinstance(file, str) for file in self.lora):
             raise InputError(f"expected lora to be a list of files, got {self.lora!r}")
         object.__setattr__(self, "lora", tuple(self.lora))
-        if self.lora and self.model in EMBEDDED:
-            raise InputError(f"expected a --model for --lora {self.lora[0]} to change, got {self.model}; name its base")
+        if not isinstance(self.transformer, str):
+            raise InputError(f"expected transformer to be a file, got {self.transformer!r}")
+        if self.quantize not in ("", *BITS):
+            raise InputError(f"expected quantize to be {' or '.join(BITS)}, got {self.quantize!r}")
+        if self.model in EMBEDDED and self.changes:
+            name = next(iter(self.changes))
+            raise InputError(f"expected a --model for --{name} to change, got {self.model}; name its base")
         if self.device not in DEVICES:
             raise InputError(f"expected device to be one of {', '.join(DEVICES)}, got {self.device!r}")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is done to the model: its LoRAs, another transformer, fewer bits; empty where it is as it came."""
+        found = {"lora": list(self.lora), "transformer": self.transformer, "quantize": self.quantize}
+        return {name: value for name, value in found.items() if value}
 
     def updated(self, **changes: Any) -> Settings:
         """A copy with every change that is not None."""

@@ -62,7 +62,20 @@ def test_inpaint_writes_a_picture_of_the_same_size_and_exact_background(photo, m
     assert np.array_equal(written[~hole], scene[~hole])
     assert not np.array_equal(written[hole], scene[hole])
     summary = json.loads(result.stdout)
-    names = "output", "model", "seed", "device", "mask", "presence", "passes", "stop", "seconds", "mark", "signed"
+    names = (
+        "output",
+        "model",
+        "changes",
+        "seed",
+        "device",
+        "mask",
+        "presence",
+        "passes",
+        "stop",
+        "seconds",
+        "mark",
+        "signed",
+    )
     assert set(summary) == set(names)
     assert summary["mask"] == {
         "source": "mask", "pixels": 1800, "box": [80, 70, 45, 40],

@@ -32,6 +32,10 @@ def test_the_shipped_preset_is_the_default():
         ("seed: -1", "at least 0"),
         ("model: 3", "a name"),
         ("offline: maybe", "true or false"),
+        ("model: sd15-inpaint\nquantize: 2bit", "8bit or 4bit"),
+        ("model: sd15-inpaint\ntransformer: 3", "a file"),
+        ("quantize: 4bit", "a --model for --quantize"),
+        ("transformer: flux.gguf", "a --model for --transformer"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(tmp_path, text, said):

@@ -135,7 +135,8 @@ def sdxl(folder: Path) -> Path:
     return folder
 
 
-def flux_fill(folder: Path) -> Path:
+def flux_fill(folder: Path, width: int = 32) -> Path:
+    """width: of the transformer and of T5's words, a multiple of 16."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxFillPipeline, FluxTransformer2DModel
     from transformers import T5Config, T5EncoderModel
 
@@ -143,12 +144,18 @@ def flux_fill(folder: Path) -> Path:
     # Packed 2×2: 16 of noise, 16 of the masked picture, 16 of the mask (its pixels in an 2×2 latent's cells).
     net = FluxTransformer2DModel(
         patch_size=1, in_channels=48, out_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
-        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=16, axes_dims_rope=(4, 4, 8),
+        num_attention_heads=width // 16, joint_attention_dim=width, pooled_projection_dim=16, axes_dims_rope=(4, 4, 8),
         guidance_embeds=True,
     )  # fmt: skip
     t5 = T5EncoderModel(
         T5Config(
-            vocab_size=400, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, relative_attention_num_buckets=8
+            vocab_size=400,
+            d_model=width,
+            d_kv=width // 4,
+            d_ff=width,
+            num_layers=1,
+            num_heads=width // 16,
+            relative_attention_num_buckets=8,
         )
     )
     pipe = FluxFillPipeline(

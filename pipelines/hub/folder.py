@@ -39,6 +39,17 @@ def configs_in(folder: Path) -> Configs:
     return {"": read_json(folder / "model_index.json")} | {path.parent.name: read_json(path) for path in files}
 
 
+def half_precision(part: Path) -> str | None:
+    """ "fp16" where a part's folder has files of that variant, which are then the ones to read."""
+    return "fp16" if any(part.glob("*.fp16*.safetensors")) else None
+
+
+def weight_files(part: Path) -> list[Path]:
+    """The safetensors of a part's folder that are read."""
+    half = half_precision(part)
+    return sorted(file for file in part.glob("*.safetensors") if half is None or ".fp16" in file.name)
+
+
 def stored_dtype(folder: Path) -> str:
     """The precision that most weights of the network that denoises are stored in, "" where no file says so.
 
@@ -54,9 +65,12 @@ def stored_dtype(folder: Path) -> str:
     return ""
 
 
-def weights_lacking(folder: Path) -> str:
-    """What keeps the weights of a pipeline's parts from being read, and what to do; "" where nothing does."""
-    for part in sorted(path.parent for path in folder.glob("*/config.json")):
+def weights_lacking(folder: Path, without: str = "") -> str:
+    """What keeps the weights of a pipeline's parts from being read, and what to do; "" where nothing does.
+
+    without: the name of a part that is not read from here.
+    """
+    for part in sorted(path.parent for path in folder.glob("*/config.json") if path.parent.name != without):
         files = sorted(part.glob("*.safetensors"))
         pickles = sorted(file for file in part.iterdir() if file.suffix in PICKLES)
         if pickles and not files:

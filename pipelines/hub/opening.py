@@ -11,13 +11,19 @@ from typing import Any
 
 import torch
 
-from restore.errors import ModelUnavailableError, one_line
+from restore.errors import InputError, ModelUnavailableError, RestoreError, one_line
 from restore.hub.cache import quiet
 from restore.hub.single_file import Single, recognised, write_configs
 from restore.pipelines.hub.capabilities import Capabilities, capabilities_of
+from restore.pipelines.hub.changes import Changes, planned, told
+from restore.pipelines.hub.changes import check as check_folder
 from restore.pipelines.hub.folder import Configs, configs_in, index_of, parts_in, weights_lacking
+from restore.pipelines.hub.library import diffusers
+from restore.pipelines.hub.parts import fit_for, on_any, parts
 from restore.pipelines.hub.relatives import class_for, pipeline_class
 
+AS_IT_IS, CPU = Changes(), torch.device("cpu")
+HALF = 2  # bytes
 KANDINSKY = {"KandinskyV22InpaintPipeline": "KandinskyV22InpaintCombinedPipeline"}  # decoders whose prior lies apart
 
 
@@ -48,11 +54,10 @@ def plan_for(folder: Path, name: str = "", also: Sequence[Path] = ()) -> Plan:
     named = str(index["_class_name"])
     found = pipeline_class(name or named)
     if found is None:
-        import diffusers
-
+        version = diffusers().__version__
         raise ModelUnavailableError(
-            f"expected a pipeline of diffusers {diffusers.__version__} in {folder}, got {name or named}, which it does "
-            "not have; upgrade diffusers, or take another model"
+            f"expected a pipeline of diffusers {version} in {folder}, got {name or named}, which it does not have; "
+            "upgrade diffusers, or take another model"
         )
     configs = configs_in(folder)
     kind = found if name else class_for(found, parts_in(index), configs)
@@ -91,18 +96,30 @@ def open_pipeline(folder: Path, name: str = "", dtype: torch.dtype = torch.float
     return load(plan_for(folder, name, also), dtype, also)
 
 
-def load(plan: Plan, dtype: torch.dtype, also: Sequence[Path] = ()) -> Any:
-    """The pipeline of a plan with its weights. Raises ModelUnavailableError."""
+def load(
+    plan: Plan, dtype: torch.dtype, also: Sequence[Path] = (), changes: Changes = AS_IT_IS, device: torch.device = CPU
+) -> Any:
+    """The pipeline of a plan with its weights. device: where weights are quantised; all others come to the CPU.
+
+    Raises ModelUnavailableError, InputError where there is nothing to change.
+    """
+    brought = "" if changes.transformer is None else "transformer"
     for folder in () if plan.file is not None else (plan.folder, *also):
-        if lacking := weights_lacking(folder):
+        if lacking := weights_lacking(folder, brought):
             raise ModelUnavailableError(f"expected safetensors of every part in {folder}, got {lacking}")
-    with quiet("diffusers", "transformers"):
+    check(plan, changes)
+    with quiet("diffusers", "transformers"), on_any(device):
         try:
             if plan.kind.__name__ in KANDINSKY.values() and also:
                 return _kandinsky(plan.folder, dtype, also)
             if plan.file is not None:
                 return _load_file(plan.kind, plan.file, plan.folder, dtype)
-            return completed(_load(plan.kind, plan.folder, dtype))
+            changed = parts(plan.folder, index_of(plan.folder), configs_in(plan.folder), changes, dtype, device)
+            pipe = completed(_load(plan.kind, plan.folder, dtype, **changed))
+            fit_for(pipe, device)
+            return pipe
+        except RestoreError:
+            raise
         except Exception as error:  # diffusers, transformers, safetensors and their like raise whatever they please
             raise ModelUnavailableError(
                 f"expected a diffusers {plan.kind.__name__} with safetensors in {plan.file or plan.folder}, got: "
@@ -110,11 +127,33 @@ def load(plan: Plan, dtype: torch.dtype, also: Sequence[Path] = ()) -> Any:
             ) from None
 
 
-def _load(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """From safetensors, the half-precision files where the folder has them."""
+def memory(plan: Plan, changes: Changes) -> str:
+    """What the weights take in half precision, for people: all, and each part."""
+    if plan.file is not None:
+        return f"{plan.file.stat().st_size / 1e9:.2g} GB"
+    taken = planned(plan.folder, index_of(plan.folder), configs_in(plan.folder), changes, HALF)
+    each = ", ".join(f"{name} {size / 1e9:.2g}" for name, size in taken.items())
+    return f"{sum(taken.values()) / 1e9:.2g} GB in half precision ({each})"
+
+
+def fewer_bits(plan: Plan, changes: Changes) -> str:
+    """Which parts are quantised and how, for people."""
+    return told(index_of(plan.folder), configs_in(plan.folder), changes)
+
+
+def check(plan: Plan, changes: Changes) -> None:
+    """Raise InputError where a plan cannot be changed so, ModelUnavailableError where a package is missing."""
+    single = plan.file is not None or plan.kind.__name__ in KANDINSKY.values()
+    if single and changes.given:
+        raise InputError(f"expected a folder of one whole pipeline for {changes.given}, got {plan.file or plan.folder}")
+    check_folder(plan.folder, index_of(plan.folder), configs_in(plan.folder), changes)
+
+
+def _load(kind: Any, folder: Path, dtype: torch.dtype, **parts: Any) -> Any:
+    """From safetensors, the half-precision files where the folder has them; parts: what is loaded already."""
     half = "fp16" if any(folder.glob("*/*.fp16*.safetensors")) else None
     return kind.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=half, low_cpu_mem_usage=True
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=half, low_cpu_mem_usage=True, **parts
     )
 
 
@@ -126,12 +165,10 @@ def _load_file(kind: Any, file: Path, configs: Path, dtype: torch.dtype) -> Any:
 
 def _kandinsky(folder: Path, dtype: torch.dtype, also: Sequence[Path]) -> Any:
     """Decoder and prior come as two repositories; diffusers' combined pipeline takes the parts of both."""
-    import diffusers
-
-    decoder = _load(diffusers.KandinskyV22InpaintPipeline, folder, dtype)
-    prior = _load(diffusers.KandinskyV22PriorPipeline, also[0], dtype)
+    decoder = _load(diffusers().KandinskyV22InpaintPipeline, folder, dtype)
+    prior = _load(diffusers().KandinskyV22PriorPipeline, also[0], dtype)
     parts = {f"prior_{key}": value for key, value in prior.components.items()}
-    return diffusers.KandinskyV22InpaintCombinedPipeline(**decoder.components, **parts)
+    return diffusers().KandinskyV22InpaintCombinedPipeline(**decoder.components, **parts)
 
 
 def completed(pipe: Any) -> Any:

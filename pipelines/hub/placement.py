@@ -54,6 +54,8 @@ class DeviceMemory:
         sizes = [sum(p.numel() * p.element_size() for p in m.parameters()) for m in _modules(pipe)]
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
         start = placement(device, free, sum(sizes), max(sizes, default=0))
+        if start == LAYERS and self._quantised:
+            start = MODEL
         ladder = self._ladder()
         self._place(start)
         self.left = ladder[ladder.index(start) + 1 :] if start in ladder else ladder
@@ -80,16 +82,21 @@ class DeviceMemory:
 
     def widen(self) -> bool:
         """Compute in float32 from now on; False where it does so already, or its weights cannot be widened."""
-        if all(p.dtype == torch.float32 for m in _modules(self.pipe) for p in m.parameters()):
+        if self._quantised or all(p.dtype == torch.float32 for m in _modules(self.pipe) for p in m.parameters()):
             return False
         try:
             self.pipe.remove_all_hooks()
             self.pipe.to("cpu")
             self.pipe.to(dtype=torch.float32)
-        except (RuntimeError, ValueError, NotImplementedError):  # quantised weights stay what they are
+        except (RuntimeError, ValueError, NotImplementedError):
             return False
         self._start()
         return True
+
+    @property
+    def _quantised(self) -> bool:
+        """Whether any part has weights of few bits, which are not widened, nor moved layer by layer."""
+        return any(getattr(m, "is_quantized", False) for m in _modules(self.pipe))
 
     def _ladder(self) -> list[str]:
         """Steps from cheap to slow that this pipeline and device offer."""
@@ -98,7 +105,9 @@ class DeviceMemory:
             steps.append(TILES)
         if any(hasattr(m, "set_attention_slice") for m in _modules(self.pipe)):
             steps.append(SLICES)
-        return [*steps, MODEL, LAYERS] if self.device.type == "cuda" else steps
+        if self.device.type != "cuda":
+            return steps
+        return [*steps, MODEL] if self._quantised else [*steps, MODEL, LAYERS]
 
     def _place(self, where: str) -> None:
         if where == WHOLE:

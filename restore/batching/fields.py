@@ -116,6 +116,9 @@ def _of(kind: type) -> dict[str, Read]:
     """How the fields of a dataclass are read, by their types."""
     found: dict[str, Read] = {}
     for name, hint in get_type_hints(kind).items():
+        if hint == tuple[str, ...]:
+            found[name] = _each(str)
+            continue
         parts = [part for part in get_args(hint) if part is not NoneType] if get_origin(hint) is not tuple else []
         kinds = parts or [hint]
         if any(get_origin(part) is tuple for part in kinds):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from restore.measure.memory import Memory
 
 ENGINES = 2  # kept open: a table may name several models
+OPENED = ("model", "lora", "transformer", "quantize", "grounder", "judge", "device")  # what an engine is opened with
 Values = Mapping[str, Any]
 
 
@@ -46,7 +47,7 @@ class Performer:
 
     def __init__(self, command: str) -> None:
         self.command = command
-        self._engines: dict[tuple[str | None, ...], Engine] = {}
+        self._engines: dict[tuple[str, ...], Engine] = {}
         self._assessors: dict[str, Assessor] = {}
 
     def open(self, image: str, settings: Values) -> AnyPhoto | None:
@@ -105,8 +106,8 @@ class Performer:
     def _engine(self, settings: Values) -> Engine:
         from restore.api import Engine
 
-        names = ("device",) if self.command == "enhance" else ("model", "grounder", "judge", "device")
-        key = tuple(settings.get(name) for name in names)
+        names = ("device",) if self.command == "enhance" else OPENED
+        key = tuple(str(settings.get(name)) for name in names)
         if key not in self._engines:
             while len(self._engines) >= ENGINES:
                 del self._engines[next(iter(self._engines))]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from restore.cli.options import setting
+from restore.cli.options import model_options, setting
 from restore.cli.pipes import Goal, goal_of, read_any, sign_options, signer_of, stream_options
 from restore.errors import UnsureError
 from restore.settings import DEVICES
@@ -47,8 +47,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             setting("par", "Stop when the share of bad pixels in the hole is at most this.", type=float),
             setting("candidates", "Fills per pass for the judge to choose from.", type=int),
             setting("steps", "Denoising steps of sampled drafts.", type=int),
-            setting("model", "What fills: a preset, hub id, folder or file."),
-            click.option("--lora", multiple=True, help="FILE[:WEIGHT]: a LoRA for the model; may be repeated."),
+            model_options(),
             setting("grounder", "What finds objects, e.g. grounding-dino+sam."),
             setting("judge", "What finds artifacts: a TorchScript FILE.pt."),
             setting("device", "Where to compute.", type=click.Choice(DEVICES)),
@@ -133,9 +132,9 @@ def refine(image: str, mask: str | None, **options: Any) -> None:
 def _models(options: dict[str, Any]) -> Models:
     from restore.edit.choose import models_for, settings_for
 
-    names = ("seed", "passes", "max_seconds", "par", "candidates", "steps", "model", "grounder", "judge", "device")
+    names = ["seed", "passes", "max_seconds", "par", "candidates", "steps", "model", "transformer", "quantize"]
+    names += ["grounder", "judge", "device", "shape_precision"]
     changes = {name: options.get(name) for name in names} | {"offline": options["offline"] or None}
-    changes["shape_precision"] = options.get("shape_precision")
     changes["lora"] = options["lora"] or None
     changes["mark"] = False if options["no_mark"] else None
     return models_for(settings_for(options["config"], **changes))

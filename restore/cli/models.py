@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from restore.cli.options import change_options
 from restore.errors import ModelUnavailableError
 
 
@@ -66,8 +67,9 @@ def list_models(as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
+@click.option("--no-transformer", is_flag=True, help="Without the transformer's weights: you have them in a file.")
 @click.option("--offline", is_flag=True, help="Refuse to touch the network.")
-def pull(name: str, offline: bool) -> None:
+def pull(name: str, no_transformer: bool, offline: bool) -> None:
     """Fetch NAME: a preset, or a hub id; NAME@COMMIT for a certain commit, branch or tag.
 
     Configs and safetensors only, never code. The one command that touches the network.
@@ -75,13 +77,14 @@ def pull(name: str, offline: bool) -> None:
     \b
     restore models pull sd15-inpaint
     restore models pull owner/model@0123abc
+    restore models pull flux-fill --no-transformer         # for --transformer flux1-fill-dev-Q4_K_S.gguf
     """
     from restore.hub import cache
 
     preset = cache.described(name)
     size = f"{preset.download:g} GB, " if preset.download else ""
     click.echo(f"restore: {preset.name}: {size}licence: {preset.licence}", err=True)
-    for repo, commit, folder in cache.pull(name, offline=offline):
+    for repo, commit, folder in cache.pull(name, offline=offline, transformer=not no_transformer):
         click.echo(f"{repo} at {commit}: {folder}")
     if command := cache.packages_missing(preset):
         click.echo(f"restore: {preset.name} reads with further packages; run: {command}", err=True)
@@ -89,17 +92,19 @@ def pull(name: str, offline: bool) -> None:
 
 @models.command()
 @click.argument("name")
+@change_options()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
-def show(name: str, as_json: bool) -> None:
+def show(name: str, transformer: str | None, quantize: str | None, as_json: bool) -> None:
     """What NAME, a model on this machine, takes and gives, and how it will be called. Nothing is loaded.
 
     \b
     restore models show sd15-inpaint
     restore models show my-models/sdxl --json
+    restore models show flux-fill --transformer flux1-fill-dev-Q4_K_S.gguf --quantize 4bit
     """
     from restore.edit.choose import shown
 
-    rows = shown(name)
+    rows = shown(name, transformer or "", quantize or "")
     if as_json:
         click.echo(json.dumps(rows))
         return

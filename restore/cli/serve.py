@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from restore.cli.options import setting
+from restore.cli.options import model_options, setting
 from restore.cli.pipes import sign_options, signer_of
 from restore.errors import ModelUnavailableError
 from restore.serve.options import ServeOptions
@@ -25,7 +25,7 @@ from restore.settings import DEVICES
 @click.option("--max-bytes", type=int, default=ServeOptions.max_bytes, show_default=True, help="Of a request's body.")
 @click.option("--max-pixels", type=int, default=ServeOptions.max_pixels, show_default=True, help="Of a photo.")
 @click.option("--state", type=click.Path(path_type=Path), help="Folder of jobs. [default: in ~/.local/state/restore]")
-@setting("model", "What fills: a preset, hub id, folder or file.")
+@model_options()
 @setting("grounder", "What finds objects, e.g. grounding-dino+sam.")
 @setting("judge", "What finds artifacts: a TorchScript FILE.pt.")
 @setting("passes", "Most passes over the hole, unless a request says.", type=int)
@@ -36,6 +36,9 @@ from restore.settings import DEVICES
 def serve(
     config: str | None,
     model: str | None,
+    lora: tuple[str, ...],
+    transformer: str | None,
+    quantize: str | None,
     grounder: str | None,
     judge: str | None,
     passes: int | None,
@@ -59,8 +62,9 @@ def serve(
     checked = ServeOptions(**options, sign=None if signer is None else signer.named())
     from restore.edit.choose import models_for, settings_for
 
-    given = {"model": model, "grounder": grounder, "judge": judge, "passes": passes, "max_seconds": max_seconds}
-    models = models_for(settings_for(config, **given, device=device, mark=False if no_mark else None))
+    given: dict[str, Any] = {"model": model, "grounder": grounder, "judge": judge, "passes": passes, "device": device}
+    given |= {"max_seconds": max_seconds, "lora": lora or None, "transformer": transformer, "quantize": quantize}
+    models = models_for(settings_for(config, **given, mark=False if no_mark else None))
     try:
         from restore.serve.listen import serve as listen
     except ModuleNotFoundError as error:

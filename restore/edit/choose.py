@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from restore.edit.fillers import Filler
     from restore.grounding.finder import ObjectFinder
+    from restore.pipelines.hub.changes import Changes
     from restore.quality.judges.judge import Judgement
 
 
@@ -61,10 +62,10 @@ def settings_for(config: str | Path | None, **changes: Any) -> Settings:
 STEPS = 30  # of a model that names none
 
 
-def shown(model: str) -> dict[str, Any]:
-    """How a model on this machine will be called, in the words of `restore models show`.
+def shown(model: str, transformer: str = "", quantize: str = "") -> dict[str, Any]:
+    """How a model on this machine will be called, changed so, in the words of `restore models show`.
 
-    Raises ModelUnavailableError for one that is not here or cannot repaint.
+    Raises ModelUnavailableError for one that is not here or cannot repaint, InputError where nothing can be changed so.
     """
     located = completed(locate(model, "fill"))
     preset, path = located.preset, located.path
@@ -73,9 +74,11 @@ def shown(model: str) -> dict[str, Any]:
         return rows | {"does": "fills the mask; hears nothing but the photo", "size": preset.size or "any"}
     from restore.hub.headers import read_json
     from restore.pipelines.hub.folder import stored_dtype
-    from restore.pipelines.hub.opening import plan_for
+    from restore.pipelines.hub.opening import check, fewer_bits, memory, plan_for
 
+    changes = _changes(transformer, quantize)
     plan = plan_for(path, preset.pipeline, located.also)
+    check(plan, changes)
     able = plan.able
     rows |= {"index": plan.index, "opened as": able.pipeline, "does": able.sentence}
     rows |= {"photo": able.photo, "mask": able.mask or "none", "guidance": "none", "strength": "none"}
@@ -88,7 +91,8 @@ def shown(model: str) -> dict[str, Any]:
         rows["predicts"] = predicts
     stops = "between steps" if able.callback else "between fills only"
     rows |= {"steps": preset.steps or "its own", "size": preset.size or able.size, "multiple": able.multiple}
-    return rows | {"stored in": stored_dtype(path) or "unknown", "can stop": stops}
+    rows |= {"stored in": stored_dtype(path) or "unknown", "quantized": fewer_bits(plan, changes)}
+    return rows | {"memory": memory(plan, changes), "can stop": stops}
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,14 @@ def models_for(settings: Settings) -> Models:
 
         for lora in settings.lora:
             parsed(lora)
+    if settings.changes:
+        _changes(settings.transformer, settings.quantize)
     return Models(settings, painter, finders, None if settings.judge == "builtin" else _judge_file(settings.judge))
 
 
 def open_filler(models: Models, device: torch.device, builtin: Callable[[], Filler]) -> Filler:
     """What fills. Raises ModelUnavailableError."""
-    return builtin() if models.painter is None else _open_painter(models.painter, device, models.settings.lora)
+    return builtin() if models.painter is None else _open_painter(models.painter, device, models.settings)
 
 
 def open_finder(models: Models, device: torch.device, embedded: ObjectFinder) -> ObjectFinder:
@@ -162,7 +168,13 @@ def _judge_file(name: str) -> Path:
     return path
 
 
-def _open_painter(located: Located, device: torch.device, loras: Sequence[str]) -> Filler:
+def _changes(transformer: str, quantize: str) -> Changes:
+    from restore.pipelines.hub.changes import Changes
+
+    return Changes.of(transformer, quantize)
+
+
+def _open_painter(located: Located, device: torch.device, settings: Settings) -> Filler:
     from restore.edit.hub_filler import PainterFiller
     from restore.pipelines.hub.file import FilePainter
     from restore.pipelines.hub.folder import stored_dtype
@@ -173,13 +185,15 @@ def _open_painter(located: Located, device: torch.device, loras: Sequence[str]) 
 
     preset, path = completed(located).preset, located.path
     if located.network:
-        if loras:
-            raise InputError(f"expected a diffusers model for --lora {loras[0]}, got {path}, which takes none")
+        if settings.changes:
+            name = next(iter(settings.changes))
+            raise InputError(f"expected a diffusers model for --{name} to change, got {path}, which takes none")
         return PainterFiller(FilePainter(path, device, preset.size), preset.name)
     plan = plan_for(path, preset.pipeline, located.also)
     stored = "" if preset.dtype else stored_dtype(path)
-    pipe = load(plan, dtype_for(preset.dtype, stored, device, transformer=plan.transformer), located.also)
-    add_loras(pipe, loras)
+    dtype = dtype_for(preset.dtype, stored, device, transformer=plan.transformer)
+    pipe = load(plan, dtype, located.also, _changes(settings.transformer, settings.quantize), device)
+    add_loras(pipe, settings.lora)
     options = PainterOptions(
         preset.size, preset.guidance, preset.strength, preset.refine_strength, preset.image_guidance
     )

@@ -52,6 +52,7 @@ class EditRecord:
         return {
             "output": output,
             "model": self.settings.model,
+            "changes": self.settings.changes or None,
             "seed": self.settings.seed,
             "device": self.device,
             "mask": mask,

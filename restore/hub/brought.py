@@ -57,7 +57,7 @@ def of_safetensors(file: Path) -> str:
     if len(keys) <= 4 and any(key in ("emb_params", "clip_l", "clip_g") or key.startswith("<") for key in keys):
         return "a textual inversion, which is one word for a model; it is not used"
     if any(key.startswith(("double_blocks.", "model.double_blocks", "joint_blocks.")) for key in keys):
-        return "the transformer of FLUX or Stable Diffusion 3 alone; give the folder of the whole pipeline"
+        return f"the transformer of FLUX or Stable Diffusion 3 alone: --model PIPELINE --transformer {file}"
     return "one component of a pipeline; give the folder with its model_index.json"
 
 
@@ -89,7 +89,7 @@ def _of_path(model: str) -> str:
         safe = path.with_suffix(".safetensors")
         return f"a pickle, which could run anything; first: restore models convert {model} {safe}"
     if suffix == ".gguf":
-        return "a GGUF file, which holds a quantised transformer alone; give the folder of the whole pipeline"
+        return f"a GGUF file, which holds a transformer alone: --model PIPELINE --transformer {model}"
     if suffix == ".safetensors":
         return of_safetensors(path)
     return f"'{path.name}', a file of another kind" if path.is_file() else ""

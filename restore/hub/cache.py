@@ -111,23 +111,28 @@ def cached(repo: str, revision: str = "main", file: str = "") -> Path | None:
     return None
 
 
-def pull(model: str, *, offline: bool = False) -> list[tuple[str, str, Path]]:
-    """Fetch a model: (repository, commit, folder) of each repository. Raises ModelUnavailableError."""
+def pull(model: str, *, offline: bool = False, transformer: bool = True) -> list[tuple[str, str, Path]]:
+    """Fetch a model: (repository, commit, folder) of each repository. transformer: with the weights of its transformer,
+    which who has these in a file does not need. Raises ModelUnavailableError.
+    """
     preset = described(model)
     if preset.path:
         raise InputError(f"expected a preset or a hub id to pull, got {model}, which is on this machine already")
     if offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise ModelUnavailableError(f"expected a network to fetch '{model}', but offline was asked for; leave it out")
-    return [_fetch(preset, preset.repo, preset.revision), *(_fetch(preset, repo, "main") for repo in preset.also)]
+    repos = {preset.repo: preset.revision} | dict.fromkeys(preset.also, "main")
+    return [_fetch(preset, repo, revision, transformer) for repo, revision in repos.items()]
 
 
-def _fetch(preset: Preset, repo: str, revision: str) -> tuple[str, str, Path]:
+def _fetch(preset: Preset, repo: str, revision: str, transformer: bool) -> tuple[str, str, Path]:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError
 
     try:
         names = HfApi().list_repo_files(repo, revision=revision)
         files = [preset.file] if preset.file and repo == preset.repo else wanted(names, preset.variant)
+        if not transformer:
+            files = [name for name in files if not (name.startswith("transformer/") and ".safetensors" in name)]
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=files))
     except GatedRepoError:
         raise ModelUnavailableError(

@@ -22,7 +22,7 @@ from restore.images.files import sha256_of
 from restore.images.geometry import mask_box
 from restore.images.huge import AnyPhoto, HugePhoto
 from restore.images.xmp import Mark
-from restore.settings import EMBEDDED
+from restore.settings import EMBEDDED, Settings
 from restore.weights.store import digest
 
 COMPOSITE, ENHANCED = "compositeWithTrainedAlgorithmicMedia", "algorithmicallyEnhanced"
@@ -35,7 +35,8 @@ def marked_edit(command: str, record: EditRecord, painter: Located | None) -> tu
     photo, settings = record.photo, record.settings
     if not settings.mark or not _changed(record.original, photo):
         return photo, None
-    mark = Mark(COMPOSITE, _done(command, settings.model, settings.seed, painter, _region(record.mask)), agent())
+    done = _done(command, settings.model, settings.seed, painter, _region(record.mask), _changes(settings))
+    mark = Mark(COMPOSITE, done, agent())
     return photo.marked(mark), mark
 
 
@@ -55,10 +56,17 @@ def agent() -> str:
     return f"restore {metadata.version('restore')}"
 
 
-def _done(command: str, model: str, seed: int, painter: Located | None, region: str) -> str:
+def _done(command: str, model: str, seed: int, painter: Located | None, region: str, changes: str = "") -> str:
     name = model if model in EMBEDDED or not Path(model).exists() else Path(model).name  # no one's home folder
     weights = _weights(model, painter)
-    return "; ".join(part for part in (command, f"model {name}", weights, f"seed {seed}", region) if part)
+    return "; ".join(part for part in (command, f"model {name}", weights, changes, f"seed {seed}", region) if part)
+
+
+def _changes(settings: Settings) -> str:
+    """LoRAs, another transformer, fewer bits: files by their names alone."""
+    told = [f"lora {Path(file).name}" for file in settings.lora]
+    told += [f"transformer {Path(settings.transformer).name}"] if settings.transformer else []
+    return "; ".join([*told, f"quantized to {settings.quantize}"] if settings.quantize else told)
 
 
 def _region(mask: Mask) -> str:

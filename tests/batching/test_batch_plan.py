@@ -16,6 +16,7 @@ from PIL import Image
 
 from restore import InputError
 from restore.batching.condition import read_condition
+from restore.batching.fields import check, read_value
 from restore.batching.job import Job
 from restore.batching.naming import filled, inside, mirrored
 from restore.batching.plan import Planner
@@ -187,6 +188,14 @@ def test_the_key_changes_with_picture_mask_settings_and_nothing_else(tmp_path):
     picture(photo, value=91)
     keys += [plan(by_content[0], tmp_path / "p", tmp_path)[0]["key"]]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_loras_and_what_else_a_model_is_opened_with_may_stand_in_a_table():
+    assert read_value("inpaint", "lora", ("hat.safetensors:0.5", "b")) == ["hat.safetensors:0.5", "b"]
+    assert read_value("inpaint", "lora", "hat.safetensors:0.5") == ["hat.safetensors:0.5"]
+    assert read_value("refine", "transformer", "flux.gguf") == "flux.gguf"
+    with pytest.raises(InputError, match="8bit or 4bit"):
+        check("inpaint", {"quantize": "2bit", "model": "sd15-inpaint"})
 
 
 def test_data_sets_of_arrays_paths_and_mappings(tmp_path):

@@ -262,6 +262,12 @@ def test_pull_fetches_the_commit_asked_for(tmp_path, monkeypatch):
     assert "CreativeML Open RAIL-M" in result.stderr
     assert command("models", "where", "sd15-inpaint@v1").exit_code == 0
     asked.clear()
+    names = [name.replace("unet/", "transformer/") for name in FILES]
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda self, repo, revision: names)
+    assert command("models", "pull", "flux-fill", "--no-transformer").exit_code == 0
+    assert {"transformer/config.json", "t5/model-00001-of-00002.safetensors"} <= set(asked[0][2])
+    assert not any(name.startswith("transformer/") and name.endswith(".safetensors") for name in asked[0][2])
+    asked.clear()
     assert command("models", "pull", "lama").exit_code == 0
     assert asked[0][2] == ["lama_fp32.onnx"]
     asked.clear()
