@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from restore.errors import ModelUnavailableError
+from restore.pipelines.hub.library import diffusers
 from restore.pipelines.push_pull import push_pull
 
 ROUNDS = 2  # times that each stretch is gone through
@@ -48,16 +49,14 @@ def journey(steps: int, strength: float) -> list[int]:
 
 def one_step(scheduler: Any) -> Any:
     """The scheduler, or one for the same model that needs no memory of earlier steps. Raises ModelUnavailableError."""
-    import diffusers
-
     config, name = scheduler.config, type(scheduler).__name__
     if name in ONE_STEP:
         return copy.deepcopy(scheduler)
     if name.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction":
         shift = config.get("flow_shift") or config.get("shift") or 1.0
-        return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+        return diffusers().FlowMatchEulerDiscreteScheduler(shift=shift)
     if "beta_schedule" in config:
-        return diffusers.DDIMScheduler.from_config(config)
+        return diffusers().DDIMScheduler.from_config(config)
     raise ModelUnavailableError(f"expected a scheduler whose noise can be blended, got {name}")
 
 
