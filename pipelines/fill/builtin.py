@@ -54,8 +54,9 @@ STRATEGIES = (
     Strategy("draft", 1.0, side=160),
     Strategy("draft", 1.0, side=112),
     Strategy("draft", 2.0, side=144),
-    Strategy("sample", 0.7),
+    Strategy("draft", 0.35, side=80),
     Strategy("draft", 0.15),
+    Strategy("sample", 0.7),  # four times the time of the others
     Strategy("sample", 2.0, side=96),
     Strategy("draft", 0.35, side=160),
     Strategy("sample", 0.35, side=160),

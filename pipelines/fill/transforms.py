@@ -122,6 +122,15 @@ class Transforms:
         return colour, good
 
 
+def uncropped(maps: Int, y: int, x: int) -> Int:
+    """Maps (..., 3) of a crop (kind and shift) as maps of the picture that it was cut from at row y, column x."""
+    corner = np.array([y, x], np.float32)
+    moved = maps.copy()
+    moved[..., 1:] += np.rint(corner - LINEAR[maps[..., 0]] @ corner).astype(np.int32)
+    moved[maps[..., 0] == NONE] = 0
+    return moved
+
+
 def sample(picture: NDArray[np.generic], usable: Bool, at: Array) -> tuple[Array, Bool]:
     """Colours (n, C) of a picture (h, w, C) at points (n, 2) between its pixels, and whether the 16 around are usable.
 

@@ -17,11 +17,18 @@ from numpy.typing import NDArray
 
 from restore.edit.area import SIDE, Area, Candidate, Image, Mask
 from restore.grounding.instruction import Instruction
+from restore.images.windows import Window
 from restore.pipelines.fill.builtin import STRATEGIES, BuiltinPipeline
 from restore.pipelines.fill.enlarge import KEPT, enlarge
+from restore.pipelines.fill.transforms import uncropped
 from restore.settings import Settings
 
 CANDIDATES = 1009  # seeds of a pass are that far apart
+BESIDE, LEAST_BESIDE = (
+    0.5,
+    48,
+)  # what later passes see on each side of a bad part: share of its longer side, and pixels,
+MOST = 0.6  # unless that is this share of the window
 
 
 @dataclass(frozen=True)
@@ -87,20 +94,35 @@ class BuiltinFiller:
         forbidden = area.hole & ~todo  # what an earlier pass made up
         if order.barred is not None:
             forbidden |= order.barred
+        near = Window(0, 0, *todo.shape[::-1]) if area.judgement is None else _around(todo)
+        inside = near.slices
+        barred, penalty = forbidden[inside], order.penalty
         output = self.pipeline(
-            as_tensor(area.image),
-            torch.from_numpy(todo)[None, None].float(),
+            as_tensor(area.image[inside]),
+            torch.from_numpy(todo[inside])[None, None].float(),
             generator=torch.Generator().manual_seed(order.seed),
             strategies=[STRATEGIES[(order.first + k) % len(STRATEGIES)] for k in range(count)],
             num_inference_steps=order.settings.steps,
-            barred=forbidden if forbidden.any() else None,
-            penalty=order.penalty,
+            barred=barred if barred.any() else None,
+            penalty=None if penalty is None else penalty[inside],
             callback_on_step_end=order.on_candidate,
         )
-        return [
-            Candidate(pasted(area.image, new, todo), output.confidence, source)
-            for new, source in zip(output.images, output.sources, strict=True)
-        ]
+        found = []
+        for new, maps in zip(output.images, output.sources, strict=True):
+            image, source = area.image.copy(), np.zeros((*todo.shape, maps.shape[-1]), np.int32)
+            image[inside] = pasted(image[inside], new, todo[inside])
+            source[inside] = uncropped(maps, near.y, near.x)
+            found.append(Candidate(image, output.confidence, source))
+        return found
+
+
+def _around(todo: Mask) -> Window:
+    """What a later pass looks at: the bad part and its surroundings, so that it is seen larger than before; the whole
+    window where that is most of it anyway."""
+    y, x = np.nonzero(todo)
+    part = Window(int(x.min()), int(y.min()), int(np.ptp(x)) + 1, int(np.ptp(y)) + 1)
+    near = part.grown(BESIDE, todo.shape, LEAST_BESIDE)
+    return near if near.w * near.h < MOST * todo.size else Window(0, 0, *todo.shape[::-1])
 
 
 class DraftFiller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.pipelines.fill.transforms import LINEAR, MIRRORED, SHIFTED, TURNED, Transforms, sample
+from restore.pipelines.fill.transforms import LINEAR, MIRRORED, NONE, SHIFTED, TURNED, Transforms, sample, uncropped
 
 KINDS = (SHIFTED, MIRRORED, *TURNED)
 
@@ -60,3 +60,17 @@ def test_the_nearest_source_is_the_same_however_it_is_asked_for(kind: int) -> No
     assert np.array_equal(fine, good)
     if kind <= MIRRORED:
         assert np.array_equal(colour[good], picture.reshape(-1, 3)[flat[0][good]].astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_of_a_crop_is_the_same_map_in_the_picture(kind: int) -> None:
+    moves, corner, at = Transforms.shifts(np.array([9]), np.array([-3]), kind), np.array([31, 57]), np.array([[12, 30]])
+    rows = uncropped(moves.rows(), *corner)
+    found = Transforms(rows[:, 0], rows[:, 1:]).points(np.array([0]), at + corner)
+    assert np.abs(found - (moves.points(np.array([0]), at) + corner)).max() <= (
+        1e-4 if kind <= MIRRORED else 0.5 + 1e-4
+    )
+
+
+def test_no_map_stays_no_map() -> None:
+    assert not uncropped(np.full((2, 3, 3), NONE, np.int32), 5, 7).any()
