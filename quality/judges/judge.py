@@ -55,9 +55,12 @@ class Judgement:
     @property
     def cost(self) -> float:
         """What ranks fills of the same hole, lower is better: looks broken + far from what is expected there."""
-        if self.distance is None:
-            return self.severity
-        return self.severity + EXPECTED * float(self.distance.sum() / max(1, self.hole.sum()))
+        return self.severity + EXPECTED * (self.expected or 0.0)
+
+    @property
+    def expected(self) -> float | None:
+        """Mean distance to the truth that is to be expected; None where that is not known."""
+        return None if self.distance is None else float(self.distance.sum() / max(1, self.hole.sum()))
 
     @property
     def quality(self) -> float:

@@ -242,3 +242,30 @@ def test_another_seed_begins_with_other_candidates():
     """So that the variants of a fill that copies differ."""
     firsts = [[Order(Settings(seed=seed, candidates=3), index).first for index in (1, 2)] for seed in (0, 1)]
     assert firsts == [[0, 3], [3, 6]]
+
+
+@pytest.mark.parametrize(
+    ("par", "distance", "kept"),
+    [
+        (0.5, 0.7, True),  # nearer to what is expected, as many artifacts
+        (0.6, 0.7, False),  # nearer, with more of them
+        (0.45, 0.9, False),  # a few artifacts fewer, but farther
+        (0.3, 0.9, True),  # clearly fewer
+        (0.5, 0.8, False),  # no better in anything
+    ],
+)
+def test_a_later_pass_is_kept_if_it_is_nearer_or_has_clearly_fewer_artifacts(
+    par: float, distance: float, kept: bool
+) -> None:
+    hole = hole_mask()
+    n = int(hole.sum())
+
+    def judged(image: np.ndarray, hole: np.ndarray) -> Judgement:
+        share, far = (0.5, 0.8) if image[hole].max() < 20 else (par, distance)
+        probability = np.zeros(hole.shape, np.float32)
+        probability[hole] = np.arange(n) < round(share * n)
+        return Judgement(probability, hole, 1.0, np.full(hole.shape, far, np.float32) * hole)
+
+    fill, _ = fills([[10], [30]])
+    outcome = repair(areas_of(picture(0), hole), 64 * 64, fill, judged, Settings(passes=2, par=0.0))
+    assert [p.accepted for p in outcome.passes] == [True, kept]
