@@ -18,7 +18,7 @@ Whole = NDArray[np.int64]
 @compiled
 def cheapest(cost: Whole, p: Int, q: Int, link: Whole, free: Bool) -> Bool:
     """The set of `free` pixels (n,) that lowers the sum of its `cost` (n,) and of the `link` (e,) ≥ 0 of every pair
-    p, q it parts the most; of equal sets the smallest. Links join free pixels only. `cost` is spent.
+    p, q it parts the most; of equal sets the smallest. Links join different free pixels. `cost` is spent.
     """
     first, end, room, twin = _arcs(len(cost), p, q, link)
     taken, open_ = _settled(cost, first, end, room, free)
