@@ -36,6 +36,7 @@ WANTED = {
     "task_prompt": "a grid of examples",
     "video": "a video",
 }
+AREAS = ("max_area", "output_resolution")
 OFF = ("use_resolution_binning", "enable_prompt_rewrite")  # another size, other words than were asked for
 # Of what makes pictures from words: those whose steps or latents are of another kind, and old trials.
 OTHER = re.compile(
@@ -44,6 +45,7 @@ OTHER = re.compile(
 )
 MORE = {"input_images", "image_latents", "num_frames", "audio_latents", "source_prompt", "task_prompt"}
 UNCONDITIONAL = ("RePaintPipeline",)
+LISTED = ("GlmImagePipeline",)  # its `image` is a list of photos, whatever its signature says
 JSON = re.compile(r"Fibo")  # prompts are JSON documents that a language model writes
 
 
@@ -54,9 +56,9 @@ class Capabilities:
     words: it hears a prompt; instructed: which says what to do; negative: it hears a negative prompt; guidance: the
     argument of its scale, "" = none; real: that scale is classifier-free guidance, not distilled into the network;
     control: it takes a control image, which is made from the photo and its hole; sides: height and width can be asked
-    for; inverted: its mask is white where the photo is kept; square: it takes size × size alone; area: it would bring
-    every picture to one area; off: switches that are turned off; frames: it gives frames,
-    of which the last counts.
+    for; listed: it takes a list of photos; inverted: its mask is white where the photo is kept; square: it takes
+    size × size alone; area: the argument of the area, or of its root, that it would bring every picture to; off:
+    switches that are turned off; frames: it gives frames, of which the last counts.
     size: native side, pixels; multiple: of both sides. steps, scale, strength: its own defaults, None = it has none.
     blends: it makes pictures from words and has no place for a photo, whose known part is re-imposed in every step
     (blending.py). lacks: what it needs and nobody here offers, "" = it runs.
@@ -75,9 +77,10 @@ class Capabilities:
     control: bool
     callback: str
     sides: bool
+    listed: bool
     inverted: bool
     square: bool
-    area: bool
+    area: str
     off: tuple[str, ...]
     frames: bool
     size: int
@@ -133,9 +136,10 @@ def capabilities_of(kind: Any, configs: Configs) -> Capabilities:
         control=control and "controlnet" in parts,
         callback=_first(accepts, "callback_on_step_end", "callback"),
         sides="height" in accepts and "width" in accepts,
+        listed=photo == "images" or name in LISTED,
         inverted=name in UNCONDITIONAL,
         square=name in UNCONDITIONAL,
-        area="max_area" in accepts,
+        area=_first(accepts, *AREAS),
         off=tuple(switch for switch in OFF if switch in accepts),
         frames="num_frames" in accepts,
         size=size,
@@ -209,6 +213,7 @@ def _sizes(configs: Configs) -> tuple[int, int]:
     size = int(side) * factor if isinstance(side, int) and not isinstance(side, bool) and side > 0 else ANY_SIZE
     levels = net.get("block_out_channels")  # aMUSEd's is one number
     halvings = len(levels) - 1 if part == "unet" and isinstance(levels, (list, tuple)) else 1
+    halvings += "prior_vq_quantizer_codebook_size" in net  # GLM-Image's language model has a token for 2×2 patches
     multiple = math.lcm(8, factor * 2**halvings)
     return max(multiple, size), multiple
 

@@ -214,7 +214,7 @@ class HubPainter:
         photo, hole = Pillow.fromarray(image), Pillow.fromarray((mask ^ able.inverted).astype(np.uint8) * 255)
         given: dict[str, Any] = {"output_type": "np"}
         if able.photo:
-            given[able.photo] = [photo] if able.photo == "images" else photo
+            given[able.photo] = [photo] if able.listed else photo
         if able.mask:
             given[able.mask] = hole
         if able.control:
@@ -227,7 +227,7 @@ class HubPainter:
             given |= {"height": height, "width": width}
         given |= dict.fromkeys(able.off, False)
         if able.area:
-            given["max_area"] = height * width
+            given[able.area] = height * width if able.area == "max_area" else round(math.sqrt(height * width))
         if able.steps is not None:
             given["num_inference_steps"] = steps
         if able.guidance and self.scale is not None:
@@ -287,10 +287,11 @@ def _least(strength: float | None) -> int:
 
 
 def _pictures(out: Any, count: int) -> list[Picture]:
-    """(h, w, 3) of what a pipeline returned: its first pictures, or the last frames of its first videos."""
+    """(h, w, 3) of what a pipeline returned: its first pictures, without the transparency that no photo has, or the
+    last frames of its first videos."""
     pictures = getattr(out, "images", getattr(out, "image", None))  # Kandinsky 5 has one name for several
     found = [frames[-1] for frames in out.frames[:count]] if pictures is None else pictures[:count]
-    arrays = [np.asarray(picture) for picture in found]
+    arrays = [np.asarray(picture)[..., :3] for picture in found]
     return [np.asarray(x / 255 if x.dtype == np.uint8 else x, np.float32) for x in arrays]
 
 

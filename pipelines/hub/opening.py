@@ -172,9 +172,15 @@ def _kandinsky(folder: Path, dtype: torch.dtype, also: Sequence[Path]) -> Any:
 
 
 def completed(pipe: Any) -> Any:
-    """Chroma's inpainting class asks its network's config for an entry that this network never had (diffusers 0.42)."""
+    """What diffusers 0.42 leaves open: Chroma's inpainting class asks its network's config for an entry that this
+    network never had; GLM-Image's hands one photo's features over where transformers since takes a list of them."""
     if type(pipe).__name__.startswith("Chroma") and "guidance_embeds" not in pipe.transformer.config:
         pipe.transformer.register_to_config(guidance_embeds=False)
+    if type(pipe).__name__ == "GlmImagePipeline":
+        encoder = pipe.vision_language_encoder
+        encoder.get_image_tokens = lambda features, grid=None: encoder.model.get_image_tokens(
+            [features] if getattr(features, "ndim", 0) == 3 else features, grid
+        )
     return pipe
 
 

@@ -158,6 +158,12 @@ def test_which_guidance_is_real(name, configs, guidance, real, negative):
             1024,
             16,
         ),
+        (
+            "GlmImagePipeline",
+            {"transformer": {"prior_vq_quantizer_codebook_size": 16384}, "vae": {"block_out_channels": [1] * 4}},
+            1024,
+            32,
+        ),
     ],
 )
 def test_sizes_are_those_of_the_parts(name, configs, size, multiple):

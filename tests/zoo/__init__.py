@@ -10,8 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoo import editors, flux, unets
+from zoo import counting, editors, flux, unets
 from zoo.painters import PAINTERS
 
-BUILDERS: dict[str, Callable[[Path], Any]] = {**unets.BUILDERS, **flux.BUILDERS, **editors.BUILDERS}
+BUILDERS: dict[str, Callable[[Path], Any]] = {
+    **unets.BUILDERS,
+    **flux.BUILDERS,
+    **editors.BUILDERS,
+    **counting.BUILDERS,
+}
 __all__ = ["BUILDERS", "PAINTERS"]

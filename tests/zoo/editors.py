@@ -1,4 +1,6 @@
-"""Editors, which read photo and instruction: Qwen, Kandinsky 5, LongCat, JoyImage, DreamLite, Z-Image, ChronoEdit."""
+"""Editors, which read photo and instruction: Qwen, Kandinsky 5, LongCat, JoyImage, DreamLite, Z-Image, ChronoEdit.
+
+Those whose encoders count the picture's own tokens are in counting.py."""
 
 from __future__ import annotations
 
