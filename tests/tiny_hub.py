@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from click.testing import CliRunner
+from conftest import make_scene
+from PIL import Image
+
+from restore.cli import main
 
 WORDS = [
     "a",
@@ -365,3 +370,28 @@ def sam2(folder: Path) -> Path:
     )  # fmt: skip
     Sam2Model(config).save_pretrained(folder)
     return processor_config(folder, {"height": 64, "width": 64})
+
+
+def flux_output(net: Any) -> torch.Tensor:
+    """What a FLUX.1 transformer of 48 channels makes of the same noise every time."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    with torch.inference_mode():
+        return net(
+            hidden_states=noise(1, 16, 48), encoder_hidden_states=noise(1, 8, net.config.joint_attention_dim),
+            pooled_projections=noise(1, 16), timestep=torch.tensor([0.5]), guidance=torch.tensor([30.0]),
+            txt_ids=torch.zeros(8, 3),
+            img_ids=torch.cartesian_prod(torch.zeros(1), torch.arange(4.0), torch.arange(4.0)),
+        ).sample  # fmt: skip
+
+
+def inpaint(folder: Path, *options: Any) -> Any:
+    """The command on a small scene in the folder, one pass of one candidate."""
+    photo = folder / "photo.png"
+    if not photo.exists():
+        Image.fromarray(make_scene(97, 131)).save(photo)
+    command = ["inpaint", photo, "--box", "40,30,30,30", "--passes", 1, "--candidates", 1, "--overwrite", *options]
+    return CliRunner().invoke(main, [str(part) for part in command])

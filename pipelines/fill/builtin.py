@@ -83,15 +83,12 @@ class BuiltinOutput:
 class WorkingCrop:
     """A window at working size, shared by the strategies of that size.
 
-    image and draft (1, 3, h, w); mask and the draft's expected absolute error (1, 1, h, w); confidence: mean over the
-    hole; penalty (h, w).
+    image and draft (1, 3, h, w); mask (1, 1, h, w); penalty (h, w).
     """
 
     image: Tensor
     mask: Tensor
     draft: Tensor
-    error: Tensor
-    confidence: float
     penalty: NDArray[np.float32] | None
     labels: Labels
 
@@ -159,13 +156,13 @@ class BuiltinPipeline:
         if few_colours(full, hole):
             strategies = FLAT[: len(strategies)]
         crops: dict[int, WorkingCrop] = {}
-        draft: tuple[Tensor, Tensor] | None = None
+        small_draft, _, confidence = self.small_draft(full, hole, strategies[0].side)
+        draft = _nchw(small_draft)  # soft as it is, one serves every size
         images, seams, sources = [], [], []
         for i, strategy in enumerate(strategies):
             if strategy.side not in crops:
                 crops[strategy.side] = self._crop(full, hole, strategy.side, barred, penalty, draft)
             crop = crops[strategy.side]
-            draft = draft or (crop.draft, crop.error)
             guide = self._guide(strategy.guide, crop, num_inference_steps, generator)
             small, small_hole = _hwc(crop.image), crop.mask[0, 0].numpy() > 0.5
             options = ShiftMapOptions(side=strategy.side, lam=strategy.lam, mu=strategy.mu)
@@ -176,7 +173,6 @@ class BuiltinPipeline:
             seams.append(float(found.seam_cost[small_hole].mean()))
             if callback_on_step_end is not None:
                 callback_on_step_end(i)
-        confidence = next(iter(crops.values())).confidence
         return BuiltinOutput(torch.cat(images), confidence, seams, sources)
 
     def _crop(
@@ -186,9 +182,9 @@ class BuiltinPipeline:
         side: int,
         barred: NDArray[np.bool_] | None,
         penalty: NDArray[np.float32] | None,
-        draft: tuple[Tensor, Tensor] | None,
+        draft: Tensor,
     ) -> WorkingCrop:
-        """draft: with its error, of the same window at another size."""
+        """draft: of the same window at any size."""
         small, small_hole = shrink(full, hole, side)
         size = small_hole.shape[1], small_hole.shape[0]
         small_barred, small_penalty = None, None
@@ -200,15 +196,10 @@ class BuiltinPipeline:
         if penalty is not None:
             small_penalty = np.asarray(cv2.resize(penalty, size, interpolation=cv2.INTER_AREA), np.float32)
         x, m = _nchw(small), torch.from_numpy(small_hole)[None, None].float()
-        if draft is None:
-            draft = self._draft(x, m)
-        else:  # soft as it is, one serves every size
-            size = small_hole.shape
-            draft = F.interpolate(draft[0], size, mode="bilinear"), F.interpolate(draft[1], size, mode="bilinear")
-        confidence = float(_confidence(draft[1])[m > 0.5].mean())
+        draft = F.interpolate(draft, small_hole.shape, mode="bilinear")
         expected = features_at(self.expectation.expect(full, hole), small_hole.shape)
         labels = offsets(small, small_hole, ShiftMapOptions(side=side), small_barred, expected)
-        return WorkingCrop(x, m, *draft, confidence, small_penalty, labels)
+        return WorkingCrop(x, m, draft, small_penalty, labels)
 
     @torch.inference_mode()
     def drafted(

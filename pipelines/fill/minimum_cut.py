@@ -159,13 +159,10 @@ def _push(start: int, path: Whole, surplus: Whole, end: Whole, room: Whole, twin
         amount = min(amount, room[a])
     surplus[start] -= amount
     surplus[last] += amount
-    v, depth = start, 0
-    full = False
+    v, depth, full = start, 0, False
     for i, a in enumerate(path):
         room[a] -= amount
         room[twin[a]] += amount
         if room[a] == 0 and not full:
             v, depth, full = end[twin[a]], i, True
-    if not full:
-        v, depth = start, 0
     return v, depth

@@ -165,7 +165,7 @@ def _expand(level: Level, y: Int, x: Int, taking: Int) -> None:
         alone = other < 0  # the neighbour stays as it is
         np.add.at(cost, at[alone], (v10 - v00)[alone])
         both = np.flatnonzero(~alone)
-        if len(both):  # V11 = 0: see Expansion._move
+        if len(both):  # V11 = 0: see `_expand` of expansion.py
             p, q = ((v[0][both], v[1][both]) for v in (p, q))
             v00, v10 = v00[both], v10[both]
             v01 = _seam(level, mine[both], new[both], known[both], p, q)

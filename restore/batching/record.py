@@ -15,18 +15,8 @@ DONE, FAILED = "done", "failed"
 OURS = frozenset(
     [
         *("mask", "presence", "passes", "par", "stop", "seconds", "model", "seed", "device", "task", "method", "steps"),
-        *(
-            "changes",
-            "size",
-            "parameters",
-            "nothing",
-            "invented",
-            "warnings",
-            "candidates",
-            "width",
-            "height",
-            "sha256",
-        ),
+        *("changes", "size", "parameters", "nothing", "invented", "warnings", "candidates"),
+        *("width", "height", "sha256"),
         *(name for measures in MEASURES.values() for name in measures),
     ]
 )

@@ -24,10 +24,8 @@ from restore.pipelines.fill.transforms import uncropped
 from restore.settings import Settings
 
 CANDIDATES = 1009  # seeds of a pass are that far apart
-BESIDE, LEAST_BESIDE = (
-    0.5,
-    48,
-)  # what later passes see on each side of a bad part: share of its longer side, and pixels,
+BESIDE = 0.5  # what later passes see on each side of a bad part, share of its longer side,
+LEAST_BESIDE = 48  # and pixels at least,
 MOST = 0.6  # unless that is this share of the window
 
 

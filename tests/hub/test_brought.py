@@ -10,9 +10,9 @@ import pytest
 import tiny_hub
 import torch
 from click.testing import CliRunner
-from conftest import make_scene
 from PIL import Image
 from safetensors.torch import save_file
+from tiny_hub import inpaint
 
 from restore.cli import main
 
@@ -20,14 +20,6 @@ from restore.cli import main
 def tensors(path: Path, *names: str) -> Path:
     save_file({name: torch.ones(2) for name in names}, path)
     return path
-
-
-def inpaint(folder: Path, *options: Any) -> Any:
-    photo = folder / "photo.png"
-    if not photo.exists():
-        Image.fromarray(make_scene(97, 131)).save(photo)
-    command = ["inpaint", photo, "--box", "40,30,30,30", "--passes", 1, "--candidates", 1, "--overwrite", *options]
-    return CliRunner().invoke(main, [str(part) for part in command])
 
 
 def written(path: Path, text: str) -> Path:

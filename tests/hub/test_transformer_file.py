@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from conftest import make_scene
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny_hub import flux_output, inpaint
 from zoo.flux import z_net
 
 from restore.batching.perform import Performer
@@ -81,30 +82,16 @@ def opened(folder: Path, file: Path | None = None) -> Any:
     return load(plan_for(folder), torch.float32, (), changes)
 
 
-def asked(net: Any) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-
-    def noise(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator)
-
-    with torch.inference_mode():
-        return net(
-            hidden_states=noise(1, 16, 48), encoder_hidden_states=noise(1, 8, 32), pooled_projections=noise(1, 16),
-            timestep=torch.tensor([0.5]), guidance=torch.tensor([30.0]), txt_ids=torch.zeros(8, 3),
-            img_ids=torch.cartesian_prod(torch.zeros(1), torch.arange(4.0), torch.arange(4.0)),
-        ).sample  # fmt: skip
-
-
 @pytest.mark.parametrize("kind", [Q4, Q8])
 def test_a_gguf_computes_what_its_weights_say(folder, tmp_path, kind):
     weights = stored(folder)
     pipe = opened(folder, written(tmp_path / "flux.gguf", weights, kind=kind))
     assert pipe.transformer.single_transformer_blocks[0].proj_mlp.weight.dtype == torch.uint8  # still packed
     plain = opened(folder).transformer
-    before = asked(plain)
+    before = flux_output(plain)
     plain.load_state_dict(rounded(weights, kind))
-    torch.testing.assert_close(asked(pipe.transformer), asked(plain), atol=1e-5, rtol=1e-5)
-    assert (asked(plain) - before).abs().max() > 1e-4  # or the comparison would say nothing
+    torch.testing.assert_close(flux_output(pipe.transformer), flux_output(plain), atol=1e-5, rtol=1e-5)
+    assert (flux_output(plain) - before).abs().max() > 1e-4  # or the comparison would say nothing
 
 
 def test_a_safetensors_transformer_computes_what_its_folder_did(folder, tmp_path):
@@ -112,7 +99,7 @@ def test_a_safetensors_transformer_computes_what_its_folder_did(folder, tmp_path
     save_file(weights, tmp_path / "tune.safetensors")
     plain = opened(folder).transformer
     plain.load_state_dict(weights)
-    assert torch.equal(asked(opened(folder, tmp_path / "tune.safetensors").transformer), asked(plain))
+    assert torch.equal(flux_output(opened(folder, tmp_path / "tune.safetensors").transformer), flux_output(plain))
 
 
 def test_the_names_of_the_original_code_are_understood(tmp_path):
@@ -134,14 +121,6 @@ def test_the_names_of_the_original_code_are_understood(tmp_path):
     assert set(named) == set(wanted)
     for name, tensor in wanted.items():
         assert torch.equal(dequantize_gguf_tensor(named[name]).float(), tensor), name
-
-
-def inpaint(folder: Path, *options: Any) -> Any:
-    photo = folder / "photo.png"
-    if not photo.exists():
-        Image.fromarray(make_scene(97, 131)).save(photo)
-    command = ["inpaint", photo, "--box", "40,30,30,30", "--passes", 1, "--candidates", 1, "--overwrite", *options]
-    return CliRunner().invoke(main, [str(part) for part in command])
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ import pytest
 import tiny_hub
 import torch
 from click.testing import CliRunner
-from conftest import make_scene
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny_hub import flux_output, inpaint
 
 from restore.cli import main
 from restore.errors import ModelUnavailableError
@@ -47,20 +47,6 @@ def opened(folder: Path, quantize: str = "", transformer: str = "", dtype: torch
     return load(plan_for(folder), dtype, (), Changes.of(transformer, quantize))
 
 
-def asked(net: Any) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-
-    def noise(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator)
-
-    with torch.inference_mode():
-        return net(
-            hidden_states=noise(1, 16, 48), encoder_hidden_states=noise(1, 8, 64), pooled_projections=noise(1, 16),
-            timestep=torch.tensor([0.5]), guidance=torch.tensor([30.0]), txt_ids=torch.zeros(8, 3),
-            img_ids=torch.cartesian_prod(torch.zeros(1), torch.arange(4.0), torch.arange(4.0)),
-        ).sample  # fmt: skip
-
-
 def four_bits(weight: torch.Tensor) -> torch.Tensor:
     """The nearest of the sixteen values, times the largest of each block of 64."""
     blocks = weight.reshape(-1, 64)
@@ -74,13 +60,13 @@ def linears(net: torch.nn.Module) -> dict[str, torch.nn.Linear]:
 
 def test_four_bits_compute_what_the_closed_form_says(folder):
     fewer, plain = opened(folder, "4bit").transformer, opened(folder).transformer
-    before = asked(plain)
+    before = flux_output(plain)
     for name, module in linears(plain).items():
         regular = module.in_features % 64 == 0  # bitsandbytes gets others wrong on CPUs: they are left alone
         assert hasattr(linears(fewer)[name].weight, "quant_state") == regular, name
         module.weight.data = four_bits(module.weight.data) if regular else module.weight.data
-    torch.testing.assert_close(asked(fewer), asked(plain), atol=1e-5, rtol=1e-4)
-    assert (asked(plain) - before).abs().max() > 1e-3  # or the comparison would say nothing
+    torch.testing.assert_close(flux_output(fewer), flux_output(plain), atol=1e-5, rtol=1e-4)
+    assert (flux_output(plain) - before).abs().max() > 1e-3  # or the comparison would say nothing
 
 
 def test_eight_bits_are_rows_of_whole_numbers(folder):
@@ -91,7 +77,7 @@ def test_eight_bits_are_rows_of_whole_numbers(folder):
         got = linears(fewer)[name].weight.data.float()
         assert (got - whole).abs().max() <= 1, name  # ties
         assert (got != whole).float().mean() < 0.01, name
-    near, exact = asked(fewer), asked(plain)
+    near, exact = flux_output(fewer), flux_output(plain)
     assert 0 < (near - exact).abs().max() < 0.05 * exact.abs().max()
 
 
@@ -109,14 +95,6 @@ def test_the_vae_and_clip_keep_their_bits_and_memory_is_as_planned(folder, bits)
         taken += sum(4 * state.absmax.numel() for state in states if state is not None)
         assert plan[name] == pytest.approx(taken, rel=0.05), name
         assert (plan[name] < full[name]) == (name in fewer), name
-
-
-def inpaint(folder: Path, *options: Any) -> Any:
-    photo = folder / "photo.png"
-    if not photo.exists():
-        Image.fromarray(make_scene(97, 131)).save(photo)
-    command = ["inpaint", photo, "--box", "40,30,30,30", "--passes", 1, "--candidates", 1, "--overwrite", *options]
-    return CliRunner().invoke(main, [str(part) for part in command])
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
@@ -149,7 +127,7 @@ def test_a_folder_that_is_stored_in_four_bits_opens_as_it_is(folder, tmp_path, m
     again = opened(tmp_path / "nf4")
     assert again.transformer.is_quantized
     assert again.text_encoder_2.is_quantized
-    torch.testing.assert_close(asked(again.transformer), asked(made.transformer), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(flux_output(again.transformer), flux_output(made.transformer), atol=1e-5, rtol=1e-4)
     shown = json.loads(CliRunner().invoke(main, ["models", "show", str(tmp_path / "nf4"), "--json"]).stdout)
     assert shown["quantized"] == "text_encoder_2 stored by bitsandbytes, transformer stored by bitsandbytes"
 
