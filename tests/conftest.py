@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
+from PIL import Image
+
+from restore.cli import main
 
 
 def make_scene(height: int = 160, width: int = 200, seed: int = 0) -> NDArray[np.uint8]:
@@ -51,3 +56,12 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
+
+
+def inpaint(folder: Path, *options: Any) -> Any:
+    """The command on a small scene in the folder, one pass of one candidate."""
+    photo = folder / "photo.png"
+    if not photo.exists():
+        Image.fromarray(make_scene(97, 131)).save(photo)
+    command = ["inpaint", photo, "--box", "40,30,30,30", "--passes", 1, "--candidates", 1, "--overwrite", *options]
+    return CliRunner().invoke(main, [str(part) for part in command])

@@ -7,11 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from click.testing import CliRunner
-from conftest import make_scene
-from PIL import Image
-
-from restore.cli import main
 
 WORDS = [
     "a",
@@ -386,12 +381,3 @@ def flux_output(net: Any) -> torch.Tensor:
             txt_ids=torch.zeros(8, 3),
             img_ids=torch.cartesian_prod(torch.zeros(1), torch.arange(4.0), torch.arange(4.0)),
         ).sample  # fmt: skip
-
-
-def inpaint(folder: Path, *options: Any) -> Any:
-    """The command on a small scene in the folder, one pass of one candidate."""
-    photo = folder / "photo.png"
-    if not photo.exists():
-        Image.fromarray(make_scene(97, 131)).save(photo)
-    command = ["inpaint", photo, "--box", "40,30,30,30", "--passes", 1, "--candidates", 1, "--overwrite", *options]
-    return CliRunner().invoke(main, [str(part) for part in command])

@@ -10,9 +10,9 @@ import pytest
 import tiny_hub
 import torch
 from click.testing import CliRunner
+from conftest import inpaint
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_hub import inpaint
 
 from restore.cli import main
 

@@ -15,10 +15,10 @@ import pytest
 import tiny_hub
 import torch
 from click.testing import CliRunner
-from conftest import make_scene
+from conftest import inpaint, make_scene
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_hub import flux_output, inpaint
+from tiny_hub import flux_output
 from zoo.flux import z_net
 
 from restore.batching.perform import Performer

@@ -16,9 +16,10 @@ import pytest
 import tiny_hub
 import torch
 from click.testing import CliRunner
+from conftest import inpaint
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_hub import flux_output, inpaint
+from tiny_hub import flux_output
 
 from restore.cli import main
 from restore.errors import ModelUnavailableError
